@@ -1,0 +1,82 @@
+"""So3krates: equivariant attention for atoms, to learn from, to use and to take apart.
+
+    >>> import so3krates_lite as s3
+    >>> potential = s3.load_potential("ethanol-gfn2")
+    >>> frames = s3.load("ethanol-gfn2")[:10]
+    >>> potential.predict(frames).forces
+    >>> potential.attention(frames).matrix(frame=0, block="feature", layer=0, channel=0)
+
+Everything is in eV, Å and e. Names are imported when they are first used, so that
+``import so3krates_lite`` itself takes no time.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "AttentionRecord": "record",
+    "Frames": "frames",
+    "ModelConfig": "config",
+    "Potential": "potential",
+    "REGISTRY": "datasets",
+    "So3krates": "model",
+    "So3kratesCalculator": "calculator",
+    "Split": "datasets",
+    "TrainConfig": "training",
+    "UserError": "errors",
+    "evaluate": "evaluation",
+    "fetch": "datasets",
+    "load": "datasets",
+    "load_potential": "potential",
+    "relax": "dynamics",
+    "run_nve": "dynamics",
+    "train": "training",
+}
+
+__all__ = [
+    "REGISTRY",
+    "AttentionRecord",
+    "Frames",
+    "ModelConfig",
+    "Potential",
+    "So3krates",
+    "So3kratesCalculator",
+    "Split",
+    "TrainConfig",
+    "UserError",
+    "__version__",
+    "evaluate",
+    "fetch",
+    "load",
+    "load_potential",
+    "relax",
+    "run_nve",
+    "train",
+]
+
+if TYPE_CHECKING:
+    from so3krates_lite.calculator import So3kratesCalculator
+    from so3krates_lite.config import ModelConfig
+    from so3krates_lite.datasets import REGISTRY, Split, fetch, load
+    from so3krates_lite.dynamics import relax, run_nve
+    from so3krates_lite.errors import UserError
+    from so3krates_lite.evaluation import evaluate
+    from so3krates_lite.frames import Frames
+    from so3krates_lite.model import So3krates
+    from so3krates_lite.potential import Potential, load_potential
+    from so3krates_lite.record import AttentionRecord
+    from so3krates_lite.training import TrainConfig, train
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,136 @@
+"""The package's own data file: a compressed npz with one array per field of `Frames`.
+
+Positions, forces and charges are kept in float32 (rounding 1e-7 Å, far below any model's error),
+energies in float64, because total energies are large and their differences small. Every entry of
+`info` is stored as a string `info_<key>`; units stand in the file too, so that it explains itself.
+No pickled object is ever written or read.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+
+from so3krates_lite.errors import UserError
+from so3krates_lite.frames import Frames, frame_fields
+from so3krates_lite.storage import write_atomically
+
+FORMAT = "so3krates-lite frames"
+FORMAT_VERSION = 1
+
+_UNITS = {
+    "positions": "Angstrom",
+    "energy": "eV",
+    "forces": "eV/Angstrom",
+    "cell": "Angstrom",
+    "stress": "eV/Angstrom^3",
+    "total_charge": "e",
+    "partial_charges": "e",
+}
+_STORED_AS = {
+    "numbers": np.uint8,
+    "positions": np.float32,
+    "forces": np.float32,
+    "partial_charges": np.float32,
+    "spin_multiplicity": np.int16,
+}
+
+
+def save_frames(frames: Frames, path: str | os.PathLike[str], *, compact: bool = True) -> Path:
+    """Write frames to `path` (npz); complete or not at all.
+
+    Args:
+        frames: what to write.
+        path: file name, ending in .npz.
+        compact: positions, forces and charges in float32; otherwise float64 throughout.
+    """
+    path = Path(path)
+    if path.suffix != ".npz":
+        raise UserError(f"{path} should end in .npz: frames are saved in that form")
+    content: dict[str, np.ndarray] = {
+        "format": np.array(FORMAT),
+        "format_version": np.array(FORMAT_VERSION),
+    }
+    for name in frame_fields():
+        array = getattr(frames, name)
+        if array is None:
+            continue
+        content[name] = array.astype(_STORED_AS[name]) if compact and name in _STORED_AS else array
+        if name in _UNITS:
+            content[f"{name}_unit"] = np.array(_UNITS[name])
+    for key, value in frames.info.items():
+        content[f"info_{key}"] = np.array(value)
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **content)
+    write_atomically(path, stream.getvalue())
+    return path
+
+
+def write_frames(frames: Frames, path: str | os.PathLike[str]) -> Path:
+    """Write frames to a form chosen by the ending: .npz is this package's, others are ASE's.
+
+    Raises:
+        UserError: ASE knows no such form, or it cannot hold these frames.
+    """
+    path = Path(path)
+    if path.suffix == ".npz":
+        return save_frames(frames, path)
+    from ase.io import write
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # same ending, so that ASE chooses the same form
+    part = path.with_name(f".part-{os.getpid()}-{path.name}")
+    try:
+        if path.suffix == ".db":
+            _write_database(frames, part)
+        else:
+            write(part, frames.to_atoms())
+        part.replace(path)
+    except Exception as error:  # ASE's writers raise whatever comes
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"{path} could not be written ({reason}): end the name in .npz, .extxyz, .db or "
+            f"another form that ASE writes"
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def _write_database(frames: Frames, path: Path) -> None:
+    """ASE's writer drops `Atoms.info`, and "charge" is a word of its own there."""
+    from ase.db import connect
+
+    with connect(path) as database:
+        for image in frames.to_atoms():
+            told = {("total_charge" if k == "charge" else k): v for k, v in image.info.items()}
+            database.write(image, key_value_pairs=told)
+
+
+def is_own_form(content: dict[str, np.ndarray]) -> bool:
+    """Whether arrays read from an npz are in the package's own form."""
+    return str(content.get("format", "")) == FORMAT
+
+
+def frames_from_own_form(content: dict[str, np.ndarray], source: str) -> Frames:
+    """Frames from the arrays of a file written by `save_frames`."""
+    version = int(content.get("format_version", 0))
+    if version != FORMAT_VERSION:
+        newer = "a newer" if version > FORMAT_VERSION else "an unknown older"
+        raise UserError(
+            f"{source} has format version {version}, written by {newer} so3krates-lite: this one "
+            f"reads version {FORMAT_VERSION}"
+        )
+    for name, unit in _UNITS.items():
+        found = str(content.get(f"{name}_unit", unit))
+        if found != unit:
+            raise UserError(f"{source} gives {name} in {found!r}; this format demands {unit!r}")
+    missing = [name for name in ("numbers", "positions") if name not in content]
+    if missing:
+        raise UserError(f"{source} lacks {' and '.join(missing)}: it is not a complete frames file")
+    arrays = {name: content[name] for name in frame_fields() if name in content}
+    info = {key[5:]: str(value) for key, value in content.items() if key.startswith("info_")}
+    return Frames(**arrays, info=info)

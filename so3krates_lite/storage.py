@@ -1,0 +1,97 @@
+"""Arrays on disk: safetensors files that are complete or absent, never half-written.
+
+Every file carries what it is and a format version in its header; a file of another kind or version
+is refused in one sentence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from so3krates_lite.errors import UserError
+
+
+def flatten(tree: dict, prefix: str = "") -> dict[str, np.ndarray]:
+    """A nested dictionary of arrays as one of paths: {"layers/value/kernel": …}."""
+    flat = {}
+    for key, value in tree.items():
+        path = f"{prefix}{key}"
+        flat.update(flatten(value, f"{path}/") if isinstance(value, dict) else {path: value})
+    return flat
+
+
+def unflatten(flat: dict[str, np.ndarray]) -> dict:
+    """The inverse of `flatten`."""
+    tree: dict = {}
+    for path, value in flat.items():
+        *parents, name = path.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = value
+    return tree
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write to a neighbouring temporary file, flush it to disk, then rename it into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def save_arrays(
+    path: Path, kind: str, version: int, arrays: dict[str, np.ndarray], header: dict[str, Any]
+) -> None:
+    """Write ``arrays`` and a JSON-able ``header`` to one safetensors file."""
+    from safetensors.numpy import save
+
+    arrays = {name: np.asarray(value, order="C") for name, value in arrays.items()}
+    metadata = {"kind": kind, "format_version": str(version), "header": json.dumps(header)}
+    write_atomically(Path(path), save(arrays, metadata))
+
+
+def load_arrays(path: Path, kind: str, version: int) -> tuple[dict[str, np.ndarray], dict]:
+    """Read what `save_arrays` wrote.
+
+    Raises:
+        UserError: the file is missing, damaged, of another kind, or of another format version
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"There is no file {path}: a {kind} (.safetensors) is expected there.")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} cannot be read as a {kind}: {error}.") from None
+    found = metadata.get("kind", "a safetensors file of another program")
+    if found != kind:
+        raise UserError(f"{path} holds {found}, but a {kind} is expected.")
+    found_version = int(metadata.get("format_version", -1))
+    if found_version != version:
+        age = "an older" if found_version < version else "a newer"
+        raise UserError(
+            f"{path} was written by {age} version of so3krates-lite (format {found_version}; this "
+            f"version reads format {version}): install the matching version or train again."
+        )
+    return arrays, json.loads(metadata["header"])
