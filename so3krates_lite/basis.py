@@ -1,0 +1,48 @@
+"""Distances as features: the radial basis and the cutoff.
+
+A distance enters the network as K smooth bumps, placed evenly in exp(-d), so that they lie densely
+where bonds are and thinly far out. The cutoff takes every pair smoothly to zero at ``cutoff``; it
+multiplies the attention coefficients, so an atom that drifts out of reach fades instead of
+vanishing.
+"""
+
+from __future__ import annotations
+
+import math
+
+import e3x
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+
+def radial_basis(
+    distance: Float[Array, "*pairs"], number: int, cutoff: float
+) -> Float[Array, "*pairs K"]:
+    """Gaussians in exp(-d), evenly spaced between exp(-cutoff) and 1.
+
+    e_k(d) = exp(-beta (exp(-d) - mu_k)^2) with mu_k = linspace(exp(-cutoff), 1, K) and
+    beta = [2/K (1 - exp(-cutoff))]^-2, nothing trainable.
+
+    Args:
+        distance: distances in Å; exp(-d) reads them in units of 1 Å
+        number: K, how many functions
+        cutoff: in Å
+
+    Source: Unke & Meuwly, J. Chem. Theory Comput. 15, 3678 (2019), eq. 7, with fixed centres and
+    widths as in So3krates. `e3x.nn.exponential_gaussian` spans the centres from 0 to 1 and has
+    another width, so the function is written out here.
+    """
+    lowest = math.exp(-cutoff)
+    centres = jnp.asarray(np.linspace(lowest, 1.0, number), distance.dtype)
+    beta = (2.0 / number * (1.0 - lowest)) ** -2
+    return jnp.exp(-beta * (jnp.exp(-distance)[..., None] - centres) ** 2)
+
+
+def cosine_cutoff(distance: Float[Array, "*pairs"], cutoff: float) -> Float[Array, "*pairs"]:
+    """phi(d) = (cos(pi d / cutoff) + 1) / 2 below ``cutoff`` (Å), 0 beyond; one derivative is
+    smooth.
+
+    Source: Behler & Parrinello, Phys. Rev. Lett. 98, 146401 (2007), by `e3x.nn.cosine_cutoff`.
+    """
+    return e3x.nn.cosine_cutoff(distance, cutoff)

@@ -1,0 +1,122 @@
+"""What a model is: one frozen dataclass, saved beside the weights.
+
+Two public forms of So3krates differ in a handful of places. ``variant`` names one of them and sets
+those places together; everything else has the paper's value as its default.
+
+=====================  ==========================  ================================
+where                  "paper" (NeurIPS 2022)      "v0.3" (the later public code)
+=====================  ==========================  ================================
+SPHC start             neighbourhood mean          zero
+invariant of an SPHC   norm per degree             squared norm / sqrt(2l+1)
+biases in q, k, v      yes                         no
+hidden width, radial   128                         F
+hidden width, SPHC     32                          F / 4
+exchange block         self-mixing of degrees      gating of degrees
+=====================  ==========================  ================================
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from so3krates_lite.errors import UserError
+
+Variant = Literal["paper", "v0.3"]
+SphcStart = Literal["mean", "smooth", "zero", "sum"]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Configuration of So3krates.
+
+    Args:
+        variant: which public form is computed, "paper" or "v0.3"
+        features: F, width of the invariant features x; divisible by ``heads`` and by the number of
+            degrees
+        layers: how often the layer is applied, each time with its own weights
+        degrees: degrees l of the spherical harmonic coordinates chi, ascending
+        heads: heads of the feature attention (the geometric attention has one per degree)
+        cutoff: in Å
+        radial_functions: K, functions of the radial basis
+        radial_hidden, spherical_hidden: hidden widths of the two filter networks; None: the
+            variant's
+        sphc_start: "mean" (neighbourhood mean), "smooth" (the same where an atom has neighbours,
+            going to zero as the last one leaves), "sum" (divided by ``sphc_normalization``),
+            "zero";
+            None: the variant's
+        sphc_normalization: divisor of the "sum" start
+        radial_cutoff: multiply the radial basis by the cutoff too, as the code of 2022 did; the
+            coefficient carries the cutoff in any case
+    """
+
+    variant: Variant = "paper"
+    features: int = 132
+    layers: int = 6
+    degrees: tuple[int, ...] = (1, 2, 3)
+    heads: int = 4
+    cutoff: float = 5.0
+    radial_functions: int = 32
+    radial_hidden: int | None = None
+    spherical_hidden: int | None = None
+    sphc_start: SphcStart | None = None
+    sphc_normalization: float = 1.0
+    radial_cutoff: bool = False
+
+    def __post_init__(self) -> None:
+        def settle(name: str, value: Any) -> None:
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+
+        _require(self.variant in ("paper", "v0.3"), "variant", self.variant, '"paper" or "v0.3"')
+        object.__setattr__(self, "degrees", tuple(int(l) for l in self.degrees))
+        ascending = all(a < b for a, b in zip(self.degrees, self.degrees[1:], strict=False))
+        _require(
+            bool(self.degrees) and ascending and self.degrees[0] >= 0,
+            "degrees",
+            self.degrees,
+            "one or more different degrees from 0 upwards, ascending, such as (1, 2, 3)",
+        )
+        for name in ("features", "layers", "heads", "radial_functions"):
+            value = getattr(self, name)
+            _require(isinstance(value, int) and value > 0, name, value, "a positive whole number")
+        _require(self.cutoff > 0, "cutoff", self.cutoff, "a positive length in Å")
+        for parts, what in ((self.heads, "heads"), (len(self.degrees), "number of degrees")):
+            _require(
+                self.features % parts == 0,
+                "features",
+                self.features,
+                f"a multiple of the {what}, {parts}, since the attention heads share them",
+            )
+        paper = self.variant == "paper"
+        settle("radial_hidden", 128 if paper else self.features)
+        settle("spherical_hidden", 32 if paper else max(self.features // 4, 1))
+        settle("sphc_start", "mean" if paper else "zero")
+        starts = ("mean", "smooth", "zero", "sum")
+        _require(self.sphc_start in starts, "sphc_start", self.sphc_start, f"one of {starts}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {**dataclasses.asdict(self), "degrees": list(self.degrees)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
+        """The inverse of `to_dict`; an unknown name is an error."""
+        return cls(**known_fields(cls, values, "model configuration"))
+
+
+def known_fields(cls: type, values: dict[str, Any], what: str) -> dict[str, Any]:
+    """``values`` if each of its names is a field of the dataclass ``cls``, else a `UserError`."""
+    names = [field.name for field in dataclasses.fields(cls)]
+    unknown = sorted(set(values) - set(names))
+    if unknown:
+        raise UserError(
+            f"The {what} has no setting {unknown[0]!r}; it knows: {', '.join(sorted(names))}."
+        )
+    return dict(values)
+
+
+def _require(condition: bool, name: str, value: object, expected: str) -> None:
+    if not condition:
+        raise UserError(f"{name} = {value!r} is not possible: expected {expected}.")

@@ -1,0 +1,303 @@
+"""A potential: a configured network, its weights, and the energy zero of each element.
+
+Total energies of molecules are thousands of eV and their differences a few meV: more digits than
+float32 has. The network therefore describes the energy relative to a sum of per-element shifts,
+fitted on the training set, and the shifts are added outside it, in float64. Forces are the exact
+derivative of the network's energy; the shifts have none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from so3krates_lite import storage
+from so3krates_lite.config import ModelConfig
+from so3krates_lite.errors import UserError
+from so3krates_lite.frames import Frames
+from so3krates_lite.graph import Batch, make_batch, pair_vectors
+from so3krates_lite.model import N_ELEMENTS, ModelRecord, So3krates, count_parameters
+from so3krates_lite.record import AttentionRecord, BlockAttention
+from so3krates_lite.runtime import enable_compilation_cache, precision_context, precision_of
+
+if TYPE_CHECKING:
+    from so3krates_lite.datasets.splits import Split
+
+KIND = "so3krates-lite potential"
+FORMAT_VERSION = 1
+
+enable_compilation_cache()
+
+
+@partial(jax.jit, static_argnames="config")
+def initialise(key: jax.Array, batch: Batch, config: ModelConfig) -> dict:
+    """Random parameters of the network, in the batch's precision.
+
+    They are drawn in float32 always, so that a seed gives one network; compiled as a whole, which
+    is much quicker than eagerly.
+    """
+    single = jax.tree.map(_to_single, batch)
+    params = So3krates(config).init(key, single, pair_vectors(single, config.cutoff))["params"]
+    return jax.tree.map(lambda leaf: leaf.astype(batch.positions.dtype), params)
+
+
+def _to_single(leaf: Array) -> Array:
+    return leaf.astype(jnp.float32) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+
+def energy(params: dict, batch: Batch, config: ModelConfig) -> Float[Array, "graphs"]:
+    """The network's energy of each structure, in its own unit and without shifts."""
+    return So3krates(config).apply({"params": params}, batch, pair_vectors(batch, config.cutoff))[0]
+
+
+def energy_and_forces(
+    params: dict, batch: Batch, config: ModelConfig
+) -> tuple[Float[Array, "graphs"], Float[Array, "graphs atoms 3"]]:
+    """The network's energy and F = -dE/dR, by one forward and one reverse pass."""
+    values, pull = jax.vjp(
+        lambda R: energy(params, batch.replace(positions=R), config), batch.positions
+    )
+    return values, -pull(jnp.ones_like(values))[0]
+
+
+def energy_forces_and_stress(
+    params: dict, batch: Batch, config: ModelConfig
+) -> tuple[Float[Array, "graphs"], Float[Array, "graphs atoms 3"], Float[Array, "graphs 3 3"]]:
+    """The same with the stress (1/V) dE/d(strain), the strain deforming every pair vector.
+
+    Structures without a cell have no volume; their stress is returned as zero.
+    """
+
+    def strained(R, strain):
+        vectors = pair_vectors(batch.replace(positions=R), config.cutoff)
+        vectors = vectors + jnp.einsum("gpa,gab->gpb", vectors, (strain + strain.mT) / 2)
+        return So3krates(config).apply({"params": params}, batch, vectors)[0]
+
+    values, pull = jax.vjp(strained, batch.positions, jnp.zeros_like(batch.cell))
+    gradient, strain_gradient = pull(jnp.ones_like(values))
+    volume = jnp.abs(jnp.linalg.det(batch.cell))[:, None, None]
+    stress = jnp.where(volume > 0, strain_gradient / jnp.where(volume > 0, volume, 1), 0)
+    return values, -gradient, stress
+
+
+_energy_and_forces = jax.jit(energy_and_forces, static_argnames="config")
+_energy_forces_and_stress = jax.jit(energy_forces_and_stress, static_argnames="config")
+
+
+@partial(jax.jit, static_argnames="config")
+def _recorded(params: dict, batch: Batch, config: ModelConfig) -> tuple[ModelRecord, Array]:
+    vectors = pair_vectors(batch, config.cutoff)
+    _, record = So3krates(config).apply({"params": params}, batch, vectors, record=True)
+    return record, vectors
+
+
+class Prediction(NamedTuple):
+    """Energy (eV), forces (eV/Å; zero for padding) and, if asked for, stress (eV/Å^3)."""
+
+    energy: Float[np.ndarray, "frames"]
+    forces: Float[np.ndarray, "frames atoms 3"]
+    stress: Float[np.ndarray, "frames 3 3"] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Potential:
+    """A So3krates force field.
+
+    Args:
+        config: the network's configuration
+        params: its parameters; their dtype is the precision that everything is computed in
+        element_shift: eV per atomic number 0 … 99, added in float64
+        energy_scale: eV per unit of the network's energy
+        card: what a user should know: data, level of theory, settings, errors, hardware
+    """
+
+    config: ModelConfig
+    params: dict
+    element_shift: Float[np.ndarray, "elements"] = field(
+        default_factory=lambda: np.zeros(N_ELEMENTS)
+    )
+    energy_scale: float = 1.0
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def random(cls, config: ModelConfig, seed: int = 0, precision: str = "float32") -> Potential:
+        """An untrained potential."""
+        dtype = precision_of(precision)
+        with precision_context(dtype):
+            atom = Frames(numbers=np.ones((1, 1), int), positions=np.zeros((1, 1, 3)))
+            batch = make_batch(atom, config.cutoff, dtype=dtype)
+            return cls(config, initialise(jax.random.key(seed), batch, config))
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(jax.tree.leaves(self.params)[0].dtype)
+
+    @property
+    def n_parameters(self) -> int:
+        return count_parameters(self.params)
+
+    def astype(self, precision: str) -> Potential:
+        """The same potential computing in "float32" or "float64"."""
+        dtype = precision_of(precision)
+        params = jax.tree.map(lambda leaf: np.asarray(leaf).astype(dtype), self.params)
+        return dataclasses.replace(self, params=params)
+
+    @cached_property
+    def device_params(self) -> dict:
+        """The parameters where they are computed with, moved there once."""
+        with precision_context(self.dtype):
+            return jax.device_put(self.params)
+
+    def shift(self, frames: Frames) -> Float[np.ndarray, "frames"]:
+        """Sum of the element shifts of each frame, eV."""
+        return np.where(frames.numbers > 0, self.element_shift[frames.numbers], 0.0).sum(axis=1)
+
+    def predict_batch(self, batch: Batch, stress: bool = False) -> tuple[np.ndarray, ...]:
+        """Energy without shifts, forces and (if asked) stress of a batch, in eV and Å, float64."""
+        function = _energy_forces_and_stress if stress else _energy_and_forces
+        with precision_context(self.dtype):
+            results = function(self.device_params, batch, self.config)
+        return tuple(np.asarray(value, np.float64) * self.energy_scale for value in results)
+
+    def predict(self, frames: Frames, *, batch_size: int = 64, stress: bool = False) -> Prediction:
+        """Energies, forces and optionally stresses of ``frames``.
+
+        All structures are padded to one shape, so that one compilation serves the whole set.
+        """
+        if stress and not frames.is_periodic:
+            raise UserError("stress needs periodic structures: these frames have no cell.")
+        batch = make_batch(frames, self.config.cutoff, dtype=self.dtype)
+        size = min(batch_size, len(frames))
+        parts = []
+        for start in range(0, len(frames), size):
+            index = np.minimum(np.arange(start, start + size), len(frames) - 1)
+            kept = min(size, len(frames) - start)
+            parts.append([v[:kept] for v in self.predict_batch(batch[index], stress)])
+        values, forces, *rest = (np.concatenate(column) for column in zip(*parts, strict=True))
+        full = np.zeros(frames.positions.shape)
+        full[:, : forces.shape[1]] = forces
+        return Prediction(values + self.shift(frames), full, *rest)
+
+    def attention(self, frames: Frames) -> AttentionRecord:
+        """What every layer, head and degree attended to, for a frame or a trajectory."""
+        batch = make_batch(frames, self.config.cutoff, dtype=self.dtype)
+        with precision_context(self.dtype):
+            record, vectors = jax.device_get(_recorded(self.device_params, batch, self.config))
+        return _attention_record(frames, batch, record, vectors, self.config)
+
+    def save(self, path: str | Path) -> None:
+        """Write one .safetensors file that holds everything; complete or not at all."""
+        params = jax.tree.map(np.asarray, self.params)
+        arrays = {f"params/{name}": value for name, value in storage.flatten(params).items()}
+        arrays["element_shift"] = np.asarray(self.element_shift, np.float64)
+        header = {
+            "config": self.config.to_dict(),
+            "energy_scale": float(self.energy_scale),
+            "card": dict(self.card),
+        }
+        storage.save_arrays(Path(path), KIND, FORMAT_VERSION, arrays, header)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Potential:
+        """Read a potential from a file, or a bundled one by its name, such as "ethanol-gfn2"."""
+        found = Path(path)
+        if found.is_dir():
+            found = found / "best.safetensors"
+        elif not found.exists() and found.suffix != ".safetensors" and len(found.parts) == 1:
+            found = _bundled(found.name)
+        arrays, header = storage.load_arrays(found, KIND, FORMAT_VERSION)
+        shift = arrays.pop("element_shift")
+        params = storage.unflatten(arrays)["params"]
+        config = ModelConfig.from_dict(header["config"])
+        return cls(config, params, shift, header["energy_scale"], header["card"])
+
+
+def load_potential(path: str | Path) -> Potential:
+    """`Potential.load`: from a file, a run folder, or a bundled model's name."""
+    return Potential.load(path)
+
+
+def bundled_potentials() -> list[str]:
+    """Names of the potentials that come with the package."""
+    from so3krates_lite.datasets.places import bundled_path
+
+    folder = bundled_path("README.md").parent / "models"
+    return sorted(path.stem for path in folder.glob("*.safetensors"))
+
+
+def bundled_split(name: str) -> Split:
+    """Which frames of its data a bundled potential was trained, validated and not trained on."""
+    from so3krates_lite.datasets.places import bundled_path
+    from so3krates_lite.datasets.splits import Split
+
+    return Split.load(bundled_path(f"models/{name}.split.npz"))
+
+
+def _bundled(name: str) -> Path:
+    from so3krates_lite.datasets.places import bundled_path
+
+    known = bundled_potentials()
+    if name not in known:
+        raise UserError(
+            f"There is no model file {name} and no bundled model of that name; "
+            f"bundled are: {', '.join(known) or 'none'}."
+        )
+    return bundled_path(f"models/{name}.safetensors")
+
+
+def _attention_record(
+    frames: Frames,
+    batch: Batch,
+    record: ModelRecord,
+    vectors: Float[np.ndarray, "graphs pairs 3"],
+    config: ModelConfig,
+) -> AttentionRecord:
+    """Turn the network's undirected, padded record into one of directed pairs in reading order."""
+    graphs, n_pairs = batch.pair_mask.shape
+    real = batch.pair_mask.reshape(-1)
+    graph = np.repeat(np.arange(graphs), n_pairs)[real]
+    first, second = batch.pair_first.reshape(-1)[real], batch.pair_second.reshape(-1)[real]
+    vector = np.asarray(vectors, np.float64).reshape(-1, 3)[real]
+    frame = np.concatenate([graph, graph])
+    receiver, sender = np.concatenate([first, second]), np.concatenate([second, first])
+    vector = np.concatenate([vector, -vector])
+    distance = np.linalg.norm(vector, axis=-1)
+    order = np.lexsort((distance, sender, receiver, frame))
+    phi = np.tile(np.asarray(record.phi_ij, np.float64)[real], 2)[order]
+
+    def directed(values: np.ndarray) -> np.ndarray:
+        """(layers, 2, pairs, channels) -> (layers, directed pairs, channels)"""
+        values = np.asarray(values, np.float64)[:, :, real]
+        return values.reshape(values.shape[0], -1, values.shape[-1])[:, order]
+
+    def block(part) -> BlockAttention:
+        coefficient = directed(part.coefficient)
+        return BlockAttention(coefficient, coefficient * phi[:, None], directed(part.contribution))
+
+    sphc = np.concatenate([record.chi_start[None], record.layers.chi])
+    sphc = sphc.reshape(len(sphc), graphs, -1, sphc.shape[-1])
+    n_atoms = sphc.shape[2]
+    sphc = np.where((batch.numbers > 0)[None, ..., None], sphc, 0)
+    return AttentionRecord(
+        numbers=frames.numbers[:, :n_atoms],
+        positions=frames.positions[:, :n_atoms],
+        frame=frame[order],
+        receiver=receiver[order],
+        sender=sender[order],
+        distance=distance[order],
+        vector=vector[order],
+        cutoff=config.cutoff,
+        degrees=config.degrees,
+        feature=block(record.layers.feature),
+        geometric=block(record.layers.geometric),
+        sphc=np.asarray(sphc, np.float64),
+    )

@@ -1,0 +1,70 @@
+"""How JAX runs here: precision and the compilation cache.
+
+Compiled functions are kept on disk between runs, so that the second start of the same model waits
+for no compiler. ``SO3KRATES_COMPILATION_CACHE`` names another folder, or ``off``.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import jax
+import numpy as np
+import platformdirs
+
+from so3krates_lite.errors import UserError
+
+PRECISIONS = ("float32", "float64")
+
+
+def precision_of(name: str | np.dtype | type) -> np.dtype:
+    """The numpy dtype of a precision, "float32" or "float64"."""
+    if np.dtype(name).name not in PRECISIONS:
+        raise UserError(f"precision = {name!r} is not possible: choose float32 or float64.")
+    return np.dtype(name)
+
+
+def precision_context(dtype: np.dtype) -> AbstractContextManager:
+    """Let JAX compute in ``dtype`` within the block; float64 needs to be allowed explicitly."""
+    return jax.enable_x64(dtype == np.float64)
+
+
+def enable_compilation_cache() -> None:
+    """Keep compiled functions in the user's cache folder, unless JAX has a place already."""
+    setting = os.environ.get("SO3KRATES_COMPILATION_CACHE", "")
+    if setting.lower() == "off" or jax.config.jax_compilation_cache_dir:
+        return
+    folder = Path(setting or Path(platformdirs.user_cache_dir("so3krates-lite")) / "compiled")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return  # a read-only home is no reason to refuse to work
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    # e3x's tables are many small compilations, each far below JAX's default threshold of one second
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
+
+
+def hardware() -> str:
+    """The machine in words: device, cores, versions; to stand beside every measured number."""
+    import platform
+
+    device = jax.devices()[0]
+    kind = device.device_kind if device.platform != "cpu" else _processor()
+    return (
+        f"{kind}, {os.cpu_count()} CPU cores, Python {platform.python_version()}, "
+        f"jax {jax.__version__}"
+    )
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    import platform
+
+    return platform.processor() or platform.machine() or "CPU"
