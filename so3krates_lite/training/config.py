@@ -1,0 +1,92 @@
+"""The settings of a training run; defaults are the paper's where it states them."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from so3krates_lite.config import known_fields
+from so3krates_lite.errors import UserError
+from so3krates_lite.runtime import precision_of
+
+Schedule = Literal["plateau", "cosine", "exponential", "constant"]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a potential is trained.
+
+    Args:
+        epochs: how many passes over the training frames, at most
+        max_minutes: stop after this much wall time, counted over resumed runs; None: no limit
+        batch_size: structures per step; an incomplete last batch of an epoch is left out
+        learning_rate: of Adam (beta 0.9, 0.999), at its highest
+        schedule: "plateau" (factor ``plateau_factor`` after ``plateau_patience`` validations
+            without improvement), "cosine" (a linear rise over the first 2 %, then down to 1 % over
+            ``epochs``), "exponential" (factor 0.7 per 100,000 steps), "constant"
+        clip_norm: largest global norm of a gradient
+        ema_decay: of the running mean of the weights that is validated and kept; 0: none
+        energy_weight, forces_weight: of the two mean squared errors, in eV^2 and (eV/Å)^2 divided
+            by the square of the energy scale
+        energy_shift: fit one energy per "element" or one per "atom" to the training energies, or
+            "none"
+        energy_scale: eV per unit of network output: "forces" (standard deviation of the training
+            forces times 1 Å) or "none" (1 eV)
+        stop_patience: stop after this many validations without improvement; 0: never
+        seed: of the initial weights and of the order of frames
+        precision: "float32" or "float64"
+    """
+
+    epochs: int = 1000
+    max_minutes: float | None = None
+    batch_size: int = 5
+    learning_rate: float = 1e-3
+    schedule: Schedule = "plateau"
+    plateau_factor: float = 0.5
+    plateau_patience: int = 25
+    clip_norm: float = 1.0
+    ema_decay: float = 0.999
+    energy_weight: float = 0.01
+    forces_weight: float = 0.99
+    energy_shift: Literal["element", "atom", "none"] = "element"
+    energy_scale: Literal["forces", "none"] = "forces"
+    stop_patience: int = 0
+    seed: int = 0
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        precision_of(self.precision)
+        for name in ("epochs", "batch_size", "learning_rate", "clip_norm", "plateau_patience"):
+            _require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
+        for name in ("energy_weight", "forces_weight", "stop_patience"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "at least 0 and below 1")
+        _require(
+            0 < self.plateau_factor < 1, "plateau_factor", self.plateau_factor, "between 0 and 1"
+        )
+        _require(
+            self.energy_weight + self.forces_weight > 0,
+            "energy_weight + forces_weight",
+            0,
+            "at least one weight above 0",
+        )
+        choices = {
+            "schedule": ("plateau", "cosine", "exponential", "constant"),
+            "energy_shift": ("element", "atom", "none"),
+            "energy_scale": ("forces", "none"),
+        }
+        for name, allowed in choices.items():
+            _require(getattr(self, name) in allowed, name, getattr(self, name), f"one of {allowed}")
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
+        return cls(**known_fields(cls, values, "training configuration"))
+
+
+def _require(condition: bool, name: str, value: object, expected: str) -> None:
+    if not condition:
+        raise UserError(f"{name} = {value!r} is not possible: expected {expected}.")

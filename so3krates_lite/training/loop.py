@@ -1,0 +1,339 @@
+"""The training loop: an epoch is one call to the device.
+
+Data, weights and optimiser state live on the device; `lax.scan` runs over the steps of an epoch;
+the host only draws the order of frames, decides on learning rate and stopping, and writes the run
+folder. All of it follows from the seed and the epoch's number, so that a resumed run and an
+uninterrupted one give the same numbers.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import struct
+from jaxtyping import Array, Float, Int
+
+from so3krates_lite.config import ModelConfig
+from so3krates_lite.datasets.splits import Split
+from so3krates_lite.errors import UserError
+from so3krates_lite.frames import Frames
+from so3krates_lite.graph import make_batch
+from so3krates_lite.potential import Potential, energy_and_forces, initialise
+from so3krates_lite.runtime import hardware, precision_context, precision_of
+from so3krates_lite.training import optimiser as optimisation
+from so3krates_lite.training.config import TrainConfig
+from so3krates_lite.training.objective import (
+    Errors,
+    Labelled,
+    Weights,
+    errors,
+    loss_and_gradient,
+    loss_of,
+)
+from so3krates_lite.training.progress import Progress, progress_for
+from so3krates_lite.training.run import RunFolder
+from so3krates_lite.training.statistics import element_shift, energy_scale
+
+VALIDATION_BATCH = 50
+
+
+class TrainingDiverged(UserError):
+    """A loss or gradient became NaN or infinite."""
+
+
+@struct.dataclass
+class State:
+    """What changes from step to step."""
+
+    params: dict
+    mean_params: dict
+    optimiser: optax.OptState
+    step: Int[Array, ""]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """The best potential of a run, its metrics (one row per epoch) and its folder, if any."""
+
+    potential: Potential
+    metrics: list[dict[str, float]]
+    folder: Path | None
+
+
+class Hyper(struct.PyTreeNode):
+    """Settings the compiled epoch takes as numbers, so that changing them compiles nothing anew."""
+
+    clip_norm: float
+    ema_decay: float
+    weights: Weights
+
+
+@partial(jax.jit, static_argnames="config", donate_argnames="state")
+def _epoch(
+    state: State,
+    data: Labelled,
+    order: Int[Array, "steps batch"],
+    learning_rates: Float[Array, "steps"],
+    hyper: Hyper,
+    config: ModelConfig,
+) -> tuple[State, Float[Array, "steps"], Float[Array, "steps"]]:
+    """All steps of an epoch; returns the state and each step's loss and gradient norm."""
+    adam = optimisation.optimiser(hyper.clip_norm)
+
+    def step(state: State, inputs):
+        index, learning_rate = inputs
+        loss, gradient = loss_and_gradient(state.params, data[index], config, hyper.weights)
+        direction, optimiser_state = adam.update(gradient, state.optimiser)
+        update = jax.tree.map(lambda leaf: -learning_rate * leaf, direction)
+        params = optax.apply_updates(state.params, update)
+        # early on the mean follows quickly, so that it forgets the random start
+        count = state.step.astype(learning_rate.dtype)
+        decay = jnp.minimum(hyper.ema_decay, (1 + count) / (10 + count))
+        mean_params = optax.incremental_update(params, state.mean_params, 1 - decay)
+        state = State(params, mean_params, optimiser_state, state.step + 1)
+        return state, (loss, optax.tree.norm(gradient))
+
+    state, (losses, norms) = jax.lax.scan(step, state, (order, learning_rates))
+    return state, losses, norms
+
+
+@partial(jax.jit, static_argnames="config")
+def _validate(params: dict, chunks: Labelled, config: ModelConfig) -> Errors:
+    """Sums of errors over chunks of frames (leading axis)."""
+
+    def chunk_errors(chunk: Labelled) -> Errors:
+        return errors(*energy_and_forces(params, chunk.batch, config), chunk)
+
+    return jax.tree.map(lambda sums: sums.sum(0), jax.lax.map(chunk_errors, chunks))
+
+
+def train(
+    frames: Frames,
+    split: Split,
+    *,
+    model: ModelConfig | None = None,
+    settings: TrainConfig | None = None,
+    folder: str | Path | None = None,
+    resume: bool = False,
+    start: Potential | None = None,
+    progress: Progress | None = None,
+    card: dict[str, Any] | None = None,
+) -> TrainResult:
+    """Train a potential on ``frames[split.train]``, choosing the best on ``frames[split.valid]``.
+
+    Args:
+        frames: with energies and forces
+        split: which frames are for what; test frames are never touched here
+        model, settings: configurations; None: the defaults (or, with ``start``, its own model)
+        folder: where the run is kept; None: nowhere
+        resume: continue the run in ``folder``; model and settings come from it
+        start: weights, energy zero and scale to begin from, instead of random ones
+        progress: how progress is shown; None: a bar in a terminal, a live curve in a notebook
+        card: further entries for the potential's card
+
+    Raises:
+        UserError: missing labels, an impossible setting, a folder that is taken
+        TrainingDiverged: a NaN; the last good checkpoint stays in the folder
+    """
+    run = RunFolder(folder) if folder is not None else None
+    if resume:
+        if run is None:
+            raise UserError("resume=True needs the folder of the run to continue.")
+        model, settings, card = run.configuration()
+        split = run.split()
+    settings = settings or TrainConfig()
+    model = start.config if start is not None else model or ModelConfig()
+    _check(frames, split, settings)
+    card = {**_facts(frames, split, settings), **(card or {})}
+    if run is not None and not resume:
+        run.create(model, settings, split, card)
+
+    dtype = precision_of(settings.precision)
+    with precision_context(dtype):
+        return _train(frames, split, model, settings, run, resume, start, progress, card, dtype)
+
+
+def _train(
+    frames, split, model, settings, run, resume, start, progress, card, dtype
+) -> TrainResult:
+    training = frames[split.train]
+    if start is not None:
+        shift, scale = start.element_shift, start.energy_scale
+    else:
+        shift = element_shift(training, settings.energy_shift)
+        scale = energy_scale(training, settings.energy_scale)
+    data, valid = _labelled(frames, split, model, shift, scale, dtype)
+    batch_size = min(settings.batch_size, len(training))
+    steps = len(training) // batch_size
+    schedule = jax.jit(jax.vmap(optimisation.schedule(settings, steps)))
+    plateau = optimisation.plateau(settings)
+    hyper = Hyper(
+        settings.clip_norm,
+        settings.ema_decay,
+        Weights(settings.energy_weight, settings.forces_weight),
+    )
+
+    if start is not None:
+        params = jax.tree.map(lambda leaf: jnp.array(leaf, dtype), start.params)
+    else:
+        params = initialise(jax.random.key(settings.seed), data.batch[:1], model)
+    adam = optimisation.optimiser(settings.clip_norm)
+    state = State(params, jax.tree.map(jnp.copy, params), adam.init(params), jnp.asarray(0))
+    plateau_state = plateau.init(params)
+    metrics: list[dict[str, float]] = []
+    best_loss, since_best, spent = math.inf, 0, 0.0
+    if resume and run.state.is_file():
+        (state, plateau_state), counters = run.load_state((state, plateau_state))
+        state = jax.tree.map(jnp.asarray, state)
+        best_loss, since_best = counters["best_loss"], int(counters["since_best"])
+        metrics = run.read_metrics()[: int(counters["epoch"])]
+        spent = counters["wall_s"]
+        best = Potential.load(run.best)
+    else:
+        best = None
+
+    def potential_of(params: dict, row: dict[str, float]) -> Potential:
+        results = {**card, "wall time / s": round(row["wall_s"], 1), "epoch": int(row["epoch"])}
+        results["hardware"] = hardware()
+        return Potential(model, jax.device_get(params), shift, scale, results)
+
+    progress = progress or progress_for(settings.epochs)
+    progress.start(metrics, settings)
+    begin = time.perf_counter() - spent
+    try:
+        for epoch in range(len(metrics) + 1, settings.epochs + 1):
+            order = np.random.default_rng([settings.seed, epoch]).permutation(len(training))
+            order = order[: steps * batch_size].reshape(steps, batch_size)
+            first = (epoch - 1) * steps
+            rates = np.asarray(schedule(first + np.arange(steps)), dtype)
+            rates = rates * dtype.type(plateau_state.scale)
+            state, losses, norms = _epoch(state, data, order, rates, hyper, model)
+            losses, norms = np.asarray(losses), np.asarray(norms)
+            _check_finite(losses, norms, first, epoch, run)
+
+            kept = state.mean_params if settings.ema_decay > 0 else state.params
+            sums = jax.device_get(_validate(kept, valid, model))
+            loss = float(loss_of(sums, hyper.weights))
+            if not math.isfinite(loss):
+                _check_finite(np.asarray([loss]), norms[-1:], first + steps - 1, epoch, run)
+            _, plateau_state = plateau.update({}, plateau_state, value=loss)
+            row = {
+                "epoch": epoch,
+                "step": first + steps,
+                "wall_s": time.perf_counter() - begin,
+                "learning_rate": float(rates[-1]),
+                "train_loss": float(losses.mean()),
+                "gradient_norm": float(np.median(norms)),
+                "valid_loss": loss,
+                **_in_units(sums, scale),
+            }
+            metrics.append(row)
+            since_best += 1
+            if loss < best_loss:
+                best_loss, since_best = loss, 0
+                best = potential_of(kept, row)
+                if run is not None:
+                    run.save_best(best)
+            if run is not None:
+                run.write_metrics(metrics)
+                counters = {
+                    "epoch": epoch,
+                    "best_loss": best_loss,
+                    "since_best": since_best,
+                    "wall_s": row["wall_s"],
+                }
+                run.save_state((state, plateau_state), counters)
+            progress.update(row)
+            if settings.stop_patience and since_best >= settings.stop_patience:
+                break
+            if settings.max_minutes and row["wall_s"] > 60 * settings.max_minutes:
+                break
+    finally:
+        progress.close()
+    if best is None:
+        raise UserError(f"epochs = {settings.epochs}: nothing was trained.")
+    return TrainResult(best, metrics, None if run is None else run.path)
+
+
+def _check(frames: Frames, split: Split, settings: TrainConfig) -> None:
+    for name in ("energy", "forces"):
+        if getattr(frames, name) is None:
+            raise UserError(f"Training needs {name}, but the frames have none.")
+    for name in ("train", "valid"):
+        if len(getattr(split, name)) == 0:
+            raise UserError(f"The split has no {name} frames: at least one is needed.")
+    highest = max(split.train.max(), split.valid.max())
+    if highest >= len(frames):
+        raise UserError(
+            f"The split names frame {highest}, but there are only {len(frames)} frames: "
+            "it belongs to another set."
+        )
+
+
+def _facts(frames: Frames, split: Split, settings: TrainConfig) -> dict[str, Any]:
+    return {
+        "data": frames.info.get("name", "unnamed frames"),
+        "level of theory": frames.info.get("level_of_theory", "not stated"),
+        "training frames": len(split.train),
+        "validation frames": len(split.valid),
+        "seed": settings.seed,
+    }
+
+
+def _labelled(
+    frames: Frames, split: Split, model: ModelConfig, shift, scale: float, dtype: np.dtype
+) -> tuple[Labelled, Labelled]:
+    """Training frames as one batch, validation frames as chunks; both moved to the device."""
+
+    def label(part: Frames, batch, weight) -> Labelled:
+        shifts = np.where(part.numbers > 0, shift[part.numbers], 0).sum(axis=1)
+        forces = part.forces[:, : batch.numbers.shape[1]] / scale
+        energy = ((part.energy - shifts) / scale).astype(dtype)
+        return Labelled(batch, energy, forces.astype(dtype), weight.astype(dtype))
+
+    training, valid = frames[split.train].trimmed(), frames[split.valid].trimmed()
+    data = label(training, make_batch(training, model.cutoff, dtype=dtype), np.ones(len(training)))
+    chunk = min(VALIDATION_BATCH, len(valid))
+    index = np.arange(math.ceil(len(valid) / chunk) * chunk)
+    weight = (index < len(valid)).astype(dtype)
+    filled = valid[np.minimum(index, len(valid) - 1)]
+    chunks = label(filled, make_batch(filled, model.cutoff, dtype=dtype), weight)
+    chunks = jax.tree.map(lambda a: a.reshape(-1, chunk, *a.shape[1:]), chunks)
+    return jax.device_put(data), jax.device_put(chunks)
+
+
+def _in_units(sums: Errors, scale: float) -> dict[str, float]:
+    """Validation errors in eV and eV/Å."""
+    return {
+        "valid_energy_mae_eV": float(sums.energy_absolute / sums.graphs) * scale,
+        "valid_energy_rmse_eV": math.sqrt(sums.energy_square / sums.graphs) * scale,
+        "valid_force_mae_eV_A": float(sums.forces_absolute / sums.components) * scale,
+        "valid_force_rmse_eV_A": math.sqrt(sums.forces_square / sums.components) * scale,
+    }
+
+
+def _check_finite(losses, norms, first_step: int, epoch: int, run: RunFolder | None) -> None:
+    bad = ~(np.isfinite(losses) & np.isfinite(norms))
+    if not bad.any():
+        return
+    k = int(np.argmax(bad))
+    before = losses[:k][np.isfinite(losses[:k])]
+    if k == 0 and first_step == 0:
+        cause = "it was so from the first step: check the energies, forces and positions"
+    elif len(before) and before[-1] > 10 * np.median(before):
+        cause = "the loss had been growing: lower the learning rate or clip_norm"
+    else:
+        cause = "it came suddenly: look for atoms on top of each other, or lower the learning rate"
+    kept = f" The last good checkpoint is kept in {run.path}." if run is not None else ""
+    raise TrainingDiverged(
+        f"The loss became {losses[k]} at step {first_step + k + 1} (epoch {epoch}); {cause}.{kept}"
+    )

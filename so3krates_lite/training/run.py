@@ -1,0 +1,125 @@
+"""The run folder: everything a training run is, on disk, consistent at any moment.
+
+    config.json         model and training settings
+    split.npz           which frames train, validate, test
+    metrics.csv         one row per epoch
+    best.safetensors    the potential of the best validation so far
+    state.safetensors   weights, optimiser and counters after the last finished epoch
+
+Each file is replaced as a whole, `state.safetensors` last, so a run that is killed loses at most
+the epoch it was in.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from so3krates_lite import storage
+from so3krates_lite.config import ModelConfig
+from so3krates_lite.datasets.splits import Split
+from so3krates_lite.errors import UserError
+from so3krates_lite.potential import Potential
+from so3krates_lite.training.config import TrainConfig
+
+STATE_KIND = "so3krates-lite training state"
+STATE_VERSION = 1
+CONFIG_VERSION = 1
+
+
+class RunFolder:
+    """Reads and writes one run folder."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def best(self) -> Path:
+        return self.path / "best.safetensors"
+
+    @property
+    def state(self) -> Path:
+        return self.path / "state.safetensors"
+
+    def create(
+        self, model: ModelConfig, settings: TrainConfig, split: Split, facts: dict[str, Any]
+    ) -> None:
+        """Start a new run; a folder that already holds one is refused."""
+        if (self.path / "config.json").exists():
+            raise UserError(
+                f"{self.path} already holds a training run: "
+                "resume it (--resume), or name another folder."
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        split.save(self.path / "split.npz")
+        content = {
+            "format_version": CONFIG_VERSION,
+            "model": model.to_dict(),
+            "training": settings.to_dict(),
+            "facts": facts,
+        }
+        storage.write_atomically(self.path / "config.json", json.dumps(content, indent=2).encode())
+
+    def configuration(self) -> tuple[ModelConfig, TrainConfig, dict[str, Any]]:
+        """Model settings, training settings and stated facts of the run."""
+        path = self.path / "config.json"
+        if not path.is_file():
+            raise UserError(f"{self.path} holds no training run: there is no {path.name} in it.")
+        try:
+            content = json.loads(path.read_text())
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path} is not valid JSON: {error}.") from None
+        if content.get("format_version") != CONFIG_VERSION:
+            raise UserError(
+                f"{path} has format {content.get('format_version')}, this version of "
+                f"so3krates-lite reads format {CONFIG_VERSION}: install the matching version."
+            )
+        return (
+            ModelConfig.from_dict(content["model"]),
+            TrainConfig.from_dict(content["training"]),
+            content["facts"],
+        )
+
+    def split(self) -> Split:
+        return Split.load(self.path / "split.npz")
+
+    def read_metrics(self) -> list[dict[str, float]]:
+        """One row per epoch, as numbers."""
+        path = self.path / "metrics.csv"
+        if not path.is_file():
+            return []
+        with path.open(newline="") as file:
+            return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+
+    def write_metrics(self, rows: list[dict[str, float]]) -> None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else ["epoch"])
+        writer.writeheader()
+        writer.writerows(rows)
+        storage.write_atomically(self.path / "metrics.csv", text.getvalue().encode())
+
+    def save_state(self, state: Any, counters: dict[str, float]) -> None:
+        """The device state (a pytree) and the host's counters after an epoch."""
+        leaves = jax.tree.leaves(jax.device_get(state))
+        arrays = {f"{k:04d}": np.asarray(leaf) for k, leaf in enumerate(leaves)}
+        storage.save_arrays(self.state, STATE_KIND, STATE_VERSION, arrays, counters)
+
+    def load_state(self, like: Any) -> tuple[Any, dict[str, float]]:
+        """State and counters in the structure of ``like``."""
+        arrays, counters = storage.load_arrays(self.state, STATE_KIND, STATE_VERSION)
+        structure = jax.tree.structure(like)
+        if structure.num_leaves != len(arrays):
+            raise UserError(
+                f"{self.state} does not fit the run's settings: it holds {len(arrays)} arrays, "
+                f"{structure.num_leaves} are expected. Start a new run."
+            )
+        return jax.tree.unflatten(structure, [arrays[name] for name in sorted(arrays)]), counters
+
+    def save_best(self, potential: Potential) -> None:
+        potential.save(self.best)

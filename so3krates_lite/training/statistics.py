@@ -1,0 +1,41 @@
+"""Energy zero and unit: what is subtracted from the energies, and what they are divided by."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from so3krates_lite.errors import UserError
+from so3krates_lite.frames import Frames
+from so3krates_lite.model import N_ELEMENTS
+
+
+def element_shift(frames: Frames, mode: str) -> Float[np.ndarray, "elements"]:
+    """Energy per atomic number (eV), fitted to the energies of the training frames.
+
+    "element": least squares over the composition; where compositions do not tell the elements
+    apart (one molecule only), the solution of smallest norm. "atom": the same for all elements.
+    """
+    shift = np.zeros(N_ELEMENTS)
+    if mode == "none":
+        return shift
+    if mode == "atom":
+        shift[1:] = frames.energy.sum() / frames.n_atoms.sum()
+        return shift
+    elements = frames.elements
+    counts = frames.element_counts(elements).astype(float)
+    shift[elements] = np.linalg.lstsq(counts, frames.energy, rcond=None)[0]
+    return shift
+
+
+def energy_scale(frames: Frames, mode: str) -> float:
+    """eV per unit of network output: the standard deviation of all force components times 1 Å."""
+    if mode == "none":
+        return 1.0
+    scale = float(frames.forces[frames.mask].std())
+    if not scale > 0:
+        raise UserError(
+            "All training forces are zero, so they give the energy no scale: "
+            'check the forces, or choose energy_scale="none".'
+        )
+    return scale

@@ -1,0 +1,288 @@
+"""Training: it learns, it repeats, it resumes to the same numbers, and it says why it stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from so3krates_lite.config import ModelConfig
+from so3krates_lite.datasets import load
+from so3krates_lite.datasets.splits import Split, random_split
+from so3krates_lite.errors import UserError
+from so3krates_lite.potential import Potential
+from so3krates_lite.training import TrainConfig, train
+from so3krates_lite.training.loop import TrainingDiverged
+from so3krates_lite.training.progress import Silent, TerminalProgress
+from so3krates_lite.training.run import RunFolder
+from so3krates_lite.training.statistics import element_shift
+
+MODEL = ModelConfig(
+    features=12,
+    layers=2,
+    degrees=(1, 2),
+    heads=2,
+    radial_functions=16,
+    radial_hidden=16,
+    spherical_hidden=8,
+    sphc_start="smooth",
+)
+SETTINGS = TrainConfig(epochs=4, batch_size=8, energy_shift="atom", learning_rate=3e-3)
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return load("ethanol-gfn2")[:64]
+
+
+@pytest.fixture(scope="module")
+def split(frames):
+    return random_split(frames, 40, 16, seed=3)
+
+
+def run(frames, split, folder=None, *, settings=SETTINGS, **more):
+    return train(
+        frames, split, model=MODEL, settings=settings, folder=folder, progress=Silent(), **more
+    )
+
+
+def with_settings(**changes) -> TrainConfig:
+    return TrainConfig.from_dict({**SETTINGS.to_dict(), **changes})
+
+
+def without_time(metrics):
+    return [{k: v for k, v in row.items() if k != "wall_s"} for row in metrics]
+
+
+def leaves(potential: Potential) -> list[np.ndarray]:
+    import jax
+
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(potential.params)]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(frames, split, tmp_path_factory):
+    return run(frames, split, tmp_path_factory.mktemp("runs") / "whole")
+
+
+def test_training_lowers_the_validation_error(frames, split):
+    metrics = run(frames, split, settings=with_settings(epochs=40)).metrics
+    assert metrics[-1]["valid_force_mae_eV_A"] < 0.6 * metrics[0]["valid_force_mae_eV_A"]
+
+
+def test_same_seed_gives_the_same_numbers(frames, split, uninterrupted):
+    again = run(frames, split)
+    assert without_time(again.metrics) == without_time(uninterrupted.metrics)
+    for a, b in zip(leaves(again.potential), leaves(uninterrupted.potential), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_another_seed_gives_other_numbers(frames, split, uninterrupted):
+    other = run(frames, split, settings=with_settings(seed=1, epochs=1))
+    assert other.metrics[0]["valid_loss"] != uninterrupted.metrics[0]["valid_loss"]
+
+
+def test_test_frames_have_no_influence(frames, split, uninterrupted):
+    forces = frames.forces.copy()
+    energy = frames.energy.copy()
+    forces[split.test] *= -7
+    energy[split.test] += 1e3
+    spoilt = run(frames.replace(forces=forces, energy=energy), split)
+    assert without_time(spoilt.metrics) == without_time(uninterrupted.metrics)
+
+
+class StopAfter(Silent):
+    """Raises in the middle of a run, as an interrupted session does."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def update(self, row) -> None:
+        if row["epoch"] == self.epoch:
+            raise KeyboardInterrupt
+
+
+def test_resumed_run_gives_the_numbers_of_an_uninterrupted_one(
+    frames, split, uninterrupted, tmp_path
+):
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            frames,
+            split,
+            model=MODEL,
+            settings=SETTINGS,
+            folder=tmp_path / "run",
+            progress=StopAfter(2),
+        )
+    assert len(RunFolder(tmp_path / "run").read_metrics()) == 2
+    resumed = train(frames, split, folder=tmp_path / "run", resume=True, progress=Silent())
+    assert without_time(resumed.metrics) == without_time(uninterrupted.metrics)
+    for a, b in zip(leaves(resumed.potential), leaves(uninterrupted.potential), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_killed_run_resumes_to_the_same_numbers(tmp_path):
+    def command(folder, *more):
+        options = "--train 40 --valid 16 --limit 64 --features 12 --layers 2 --heads 2".split()
+        options += "--degrees 1 2 --epochs 6 --batch-size 8".split()
+        base = [sys.executable, "-m", "so3krates_lite.cli", "train", "ethanol-gfn2"]
+        if "--resume" in more:
+            options = ["--limit", "64"]
+        return [*base, "--folder", str(folder), *options, *more]
+
+    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
+    process = subprocess.Popen(
+        command(tmp_path / "killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    state = tmp_path / "killed" / "state.safetensors"
+    for _ in range(3000):
+        if state.exists() or process.poll() is not None:
+            break
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    subprocess.run(command(tmp_path / "killed", "--resume"), check=True, capture_output=True)
+    whole, killed = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "killed")
+    assert without_time(killed.read_metrics()) == without_time(whole.read_metrics())
+    for a, b in zip(
+        leaves(Potential.load(killed.best)), leaves(Potential.load(whole.best)), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_metrics_beyond_the_saved_state_are_dropped(frames, split, uninterrupted, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            frames,
+            split,
+            model=MODEL,
+            settings=SETTINGS,
+            folder=tmp_path / "run",
+            progress=StopAfter(3),
+        )
+    folder = RunFolder(tmp_path / "run")
+    # as if the machine had failed between writing the metrics and writing the state
+    folder.write_metrics([*folder.read_metrics(), {**folder.read_metrics()[-1], "epoch": 4.0}])
+    resumed = train(frames, split, folder=tmp_path / "run", resume=True, progress=Silent())
+    assert without_time(resumed.metrics) == without_time(uninterrupted.metrics)
+
+
+def test_best_potential_is_that_of_the_lowest_validation_loss(frames, split, uninterrupted):
+    best = min(uninterrupted.metrics, key=lambda row: row["valid_loss"])
+    errors = uninterrupted.potential.predict(frames[split.valid])
+    mae = np.abs(errors.forces - frames.forces[split.valid]).mean()
+    np.testing.assert_allclose(mae, best["valid_force_mae_eV_A"], rtol=1e-4)
+    energy = np.abs(errors.energy - frames.energy[split.valid]).mean()
+    np.testing.assert_allclose(energy, best["valid_energy_mae_eV"], rtol=1e-3)
+
+
+def test_divergence_names_the_step_and_keeps_the_checkpoint(frames, split, tmp_path):
+    settings = with_settings(learning_rate=1e30, schedule="constant", ema_decay=0.0)
+    with pytest.raises(TrainingDiverged, match=r"at step \d+ \(epoch \d+\)") as caught:
+        run(frames, split, tmp_path / "run", settings=settings)
+    assert "learning rate" in str(caught.value) or "check the energies" in str(caught.value)
+
+
+def test_plateau_lowers_the_learning_rate_and_patience_ends_the_run(frames, split):
+    settings = with_settings(
+        epochs=30, learning_rate=1e-12, plateau_patience=2, stop_patience=8, ema_decay=0.0
+    )
+    metrics = run(frames, split, settings=settings).metrics
+    assert metrics[-1]["learning_rate"] < metrics[0]["learning_rate"]
+    assert len(metrics) < 30
+
+
+def test_cosine_schedule_rises_then_falls(frames, split):
+    rates = [
+        row["learning_rate"]
+        for row in run(frames, split, settings=with_settings(schedule="cosine")).metrics
+    ]
+    assert rates[-1] < 0.2 * max(rates)
+
+
+def test_training_starts_from_given_weights(frames, split, uninterrupted):
+    settings = with_settings(epochs=1, learning_rate=1e-9)
+    more = run(frames, split, settings=settings, start=uninterrupted.potential)
+    before = min(row["valid_loss"] for row in uninterrupted.metrics)
+    np.testing.assert_allclose(more.metrics[0]["valid_loss"], before, rtol=1e-3)
+
+
+def test_float64_is_one_setting(frames, split):
+    result = run(frames, split, settings=with_settings(epochs=1, precision="float64"))
+    assert result.potential.dtype == np.float64
+
+
+def test_element_shifts_recover_energies_that_are_sums_over_elements():
+    numbers = np.array([[6, 1, 1, 0], [6, 6, 1, 0], [8, 1, 1, 0], [6, 8, 1, 1]])
+    truth = np.zeros(100)
+    truth[[1, 6, 8]] = -13.0, -1030.0, -2040.0
+    from so3krates_lite.frames import Frames
+
+    positions = np.arange(48.0).reshape(4, 4, 3) * (numbers > 0)[..., None]
+    energy = truth[numbers].sum(axis=1)
+    mixed = Frames(numbers=numbers, positions=positions, energy=energy)
+    np.testing.assert_allclose(element_shift(mixed, "element"), truth, atol=1e-8)
+    atom = element_shift(mixed, "atom")
+    np.testing.assert_allclose(atom[1:], energy.sum() / (numbers > 0).sum())
+
+
+def test_taken_folder_is_refused_and_left_alone(frames, split, uninterrupted):
+    before = (uninterrupted.folder / "metrics.csv").read_text()
+    with pytest.raises(UserError, match="already holds a training run"):
+        run(frames, split, uninterrupted.folder)
+    assert (uninterrupted.folder / "metrics.csv").read_text() == before
+
+
+def test_resuming_nothing_says_so(frames, split, tmp_path):
+    with pytest.raises(UserError, match="holds no training run"):
+        train(frames, split, folder=tmp_path / "none", resume=True)
+
+
+def test_state_of_another_configuration_is_refused(frames, split, uninterrupted, tmp_path):
+    import shutil
+
+    shutil.copytree(uninterrupted.folder, tmp_path / "run")
+    state = {"weights": np.zeros(3)}
+    RunFolder(tmp_path / "run").save_state(state, {"epoch": 1})
+    with pytest.raises(UserError, match="does not fit"):
+        train(frames, split, folder=tmp_path / "run", resume=True, progress=Silent())
+
+
+def test_missing_labels_are_named(frames, split):
+    with pytest.raises(UserError, match="needs forces"):
+        run(frames.replace(forces=None), split)
+
+
+def test_split_of_other_data_is_refused(frames):
+    foreign = Split(np.arange(5), np.array([900]), np.array([], int), seed=0, strategy="random")
+    with pytest.raises(UserError, match="900"):
+        run(frames, foreign)
+
+
+@pytest.mark.parametrize(
+    "setting", [{"epochs": 0}, {"ema_decay": 1.0}, {"schedule": "steep"}, {"precision": "float16"}]
+)
+def test_impossible_setting_is_named(setting):
+    with pytest.raises(UserError, match=next(iter(setting))):
+        TrainConfig(**setting)
+
+
+def test_unknown_setting_is_named():
+    with pytest.raises(UserError, match="learning_rat"):
+        TrainConfig.from_dict({"learning_rat": 1.0})
+
+
+def test_terminal_progress_shows_errors_with_units(frames, split, capsys):
+    train(
+        frames,
+        split,
+        model=MODEL,
+        settings=with_settings(epochs=1),
+        progress=TerminalProgress(),
+    )
+    assert "kcal/mol/Å" in capsys.readouterr().err
