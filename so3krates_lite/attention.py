@@ -25,7 +25,7 @@ from jaxtyping import Array, Float
 
 from so3krates_lite.config import ModelConfig
 from so3krates_lite.graph import Pairs
-from so3krates_lite.harmonics import parity_of_component, repeat_degrees
+from so3krates_lite.harmonics import degree_norms, parity_of_component, repeat_degrees
 from so3krates_lite.safe import safe_norm
 
 
@@ -140,7 +140,6 @@ class GeometricAttention(nn.Module):
         )
         if not record:
             return dchi, None
-        # |Y_l| = sqrt((2l+1)/4pi) in every direction
-        length = jnp.asarray([math.sqrt((2 * l + 1) / (4 * math.pi)) for l in degrees], x.dtype)
         alpha = jnp.stack([alpha_ij, alpha_ji])
-        return dchi, BlockRecord(alpha, jnp.abs(alpha) * phi_ij * length)
+        size = jnp.abs(alpha) * phi_ij * degree_norms(geometry.Y_ij, degrees)
+        return dchi, BlockRecord(alpha, size)

@@ -18,7 +18,10 @@ exchange block         self-mixing of degrees      gating of degrees
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any, Literal
 
 from so3krates_lite.errors import UserError
@@ -70,18 +73,24 @@ class ModelConfig:
                 object.__setattr__(self, name, value)
 
         _require(self.variant in ("paper", "v0.3"), "variant", self.variant, '"paper" or "v0.3"')
-        object.__setattr__(self, "degrees", tuple(int(l) for l in self.degrees))
-        ascending = all(a < b for a, b in zip(self.degrees, self.degrees[1:], strict=False))
+        degrees = self.degrees
+        possible = isinstance(degrees, Sequence) and all(_is_whole(l, least=0) for l in degrees)
         _require(
-            bool(self.degrees) and ascending and self.degrees[0] >= 0,
+            possible and len(degrees) > 0 and list(degrees) == sorted(set(degrees)),
             "degrees",
-            self.degrees,
+            degrees,
             "one or more different degrees from 0 upwards, ascending, such as (1, 2, 3)",
         )
-        for name in ("features", "layers", "heads", "radial_functions"):
+        object.__setattr__(self, "degrees", tuple(int(l) for l in degrees))
+        whole = ("features", "layers", "heads", "radial_functions")
+        for name in (*whole, "radial_hidden", "spherical_hidden"):
             value = getattr(self, name)
-            _require(isinstance(value, int) and value > 0, name, value, "a positive whole number")
-        _require(self.cutoff > 0, "cutoff", self.cutoff, "a positive length in Å")
+            fits = _is_whole(value, least=1) or (value is None and name not in whole)
+            _require(fits, name, value, "a positive whole number")
+        for name, what in (("cutoff", "length in Å"), ("sphc_normalization", "number")):
+            value = getattr(self, name)
+            fits = isinstance(value, Real) and 0 < value < math.inf
+            _require(fits, name, value, f"a positive {what}")
         for parts, what in ((self.heads, "heads"), (len(self.degrees), "number of degrees")):
             _require(
                 self.features % parts == 0,
@@ -104,6 +113,10 @@ class ModelConfig:
     def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
         """The inverse of `to_dict`; an unknown name is an error."""
         return cls(**known_fields(cls, values, "model configuration"))
+
+
+def _is_whole(value: object, least: int) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
 
 
 def known_fields(cls: type, values: dict[str, Any], what: str) -> dict[str, Any]:

@@ -89,13 +89,18 @@ def paper_number(dataset: str) -> str:
 
 
 def format_table(rows: Sequence[Mapping[str, str | float]]) -> str:
-    """Rows of equal keys as aligned text: words to the left, numbers to the right."""
+    """Rows of equal keys as aligned text: words to the left, numbers to the right.
+
+    The unit in a heading, "energy MAE (meV)", goes on a line of its own.
+    """
     columns = []
+    units = any("(" in name for name in rows[0])
     for name in rows[0]:
         cells = [row[name] for row in rows]
         words = any(isinstance(cell, str) for cell in cells)
-        texts = [name, *map(str, cells)]
+        quantity, _, unit = name.partition(" (")
+        texts = [quantity, *([unit.removesuffix(")")] if units else []), *map(str, cells)]
         width = max(map(len, texts))
-        texts.insert(1, "-" * width)
+        texts.insert(1 + units, "-" * width)
         columns.append([t.ljust(width) if words else t.rjust(width) for t in texts])
     return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))

@@ -310,6 +310,12 @@ class Frames:
         empty = np.flatnonzero(self.n_atoms == 0)
         if len(empty):
             raise UserError(f"frame {empty[0]} holds no atoms: remove it")
+        gap = np.argwhere(~self.mask[:, :-1] & self.mask[:, 1:])
+        if len(gap):
+            raise UserError(
+                f"numbers of frame {gap[0, 0]} have padding (0) before an atom, at place "
+                f"{gap[0, 1]}: padding comes after all atoms"
+            )
         for name, (dtype, shape) in _LAYOUT.items():
             array = getattr(self, name)
             if array is None or dtype is not np.float64:

@@ -140,7 +140,7 @@ def make_batch(
         dtype: of positions and of everything computed from them
 
     Raises:
-        UserError: an element beyond the model's table, or too little room (`CapacityError`)
+        UserError: there is no structure, or too little room (`CapacityError`)
     """
     if len(frames) == 0:
         raise UserError("There is no structure in the set: at least one is needed.")
@@ -168,7 +168,10 @@ def make_batch(
         pair_second[k, : len(first)] = second
         pair_offset[k, : len(first)] = offset
         pair_mask[k, : len(first)] = True
-    cell = np.zeros((graphs, 3, 3), dtype) if frames.cell is None else frames.cell.astype(dtype)
+    cell = np.zeros((graphs, 3, 3), dtype)
+    if frames.cell is not None:
+        # a box drawn around a molecule is no cell
+        cell = np.where(frames.pbc.any(axis=1)[:, None, None], frames.cell, 0).astype(dtype)
     return Batch(numbers, positions, pair_first, pair_second, pair_offset, pair_mask, cell)
 
 

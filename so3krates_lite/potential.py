@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from so3krates_lite import storage
 from so3krates_lite.config import ModelConfig
@@ -74,7 +74,7 @@ def energy_forces_and_stress(
 ) -> tuple[Float[Array, "graphs"], Float[Array, "graphs atoms 3"], Float[Array, "graphs 3 3"]]:
     """The same with the stress (1/V) dE/d(strain), the strain deforming every pair vector.
 
-    Structures without a cell have no volume; their stress is returned as zero.
+    Structures whose cell has no volume, molecules among them, get a stress of zero.
     """
 
     def strained(R, strain):
@@ -157,6 +157,30 @@ class Potential:
         with precision_context(self.dtype):
             return jax.device_put(self.params)
 
+    @property
+    def elements(self) -> set[int] | None:
+        """Atomic numbers that the training data held, as far as the shifts tell; else None.
+
+        An element's shift is exactly zero where the training data lacked it. Where all shifts are
+        zero, they tell nothing.
+        """
+        return set(np.flatnonzero(self.element_shift).tolist()) or None
+
+    def check_elements(self, numbers: Int[np.ndarray, "..."]) -> None:
+        """Raise a `UserError` if ``numbers`` hold an element the training data did not."""
+        if self.elements is None:
+            return
+        unknown = set(np.unique(numbers).tolist()) - self.elements - {0}
+        if unknown:
+            from ase.data import chemical_symbols
+
+            trained = ", ".join(chemical_symbols[z] for z in sorted(self.elements))
+            raise UserError(
+                f"The structure holds {chemical_symbols[min(unknown)]}, but this potential was "
+                f"trained on {trained} only: take one that was trained on it, or pass "
+                f"allow_unknown_elements=True if its energy may be meaningless."
+            )
+
     def shift(self, frames: Frames) -> Float[np.ndarray, "frames"]:
         """Sum of the element shifts of each frame, eV."""
         return np.where(frames.numbers > 0, self.element_shift[frames.numbers], 0.0).sum(axis=1)
@@ -168,14 +192,25 @@ class Potential:
             results = function(self.device_params, batch, self.config)
         return tuple(np.asarray(value, np.float64) * self.energy_scale for value in results)
 
-    def predict(self, frames: Frames, *, batch_size: int = 64, stress: bool = False) -> Prediction:
+    def predict(
+        self,
+        frames: Frames,
+        *,
+        batch_size: int = 64,
+        stress: bool = False,
+        allow_unknown_elements: bool = False,
+    ) -> Prediction:
         """Energies, forces and optionally stresses of ``frames``.
 
         All structures are padded to one shape, so that one compilation serves the whole set.
+        Elements that the training data did not hold are refused, unless allowed.
         """
-        if stress and not frames.is_periodic:
-            raise UserError("stress needs periodic structures: these frames have no cell.")
+        if not allow_unknown_elements:
+            self.check_elements(frames.numbers)
         batch = make_batch(frames, self.config.cutoff, dtype=self.dtype)
+        flat = np.flatnonzero(np.linalg.det(batch.cell) == 0)
+        if stress and len(flat):
+            raise UserError(f"stress needs periodic cells with a volume: frame {flat[0]} has none.")
         size = min(batch_size, len(frames))
         parts = []
         for start in range(0, len(frames), size):
@@ -217,7 +252,10 @@ class Potential:
         arrays, header = storage.load_arrays(found, KIND, FORMAT_VERSION)
         shift = arrays.pop("element_shift")
         params = storage.unflatten(arrays)["params"]
-        config = ModelConfig.from_dict(header["config"])
+        try:
+            config = ModelConfig.from_dict(header["config"])
+        except UserError as error:
+            raise UserError(f"{found} cannot be used: {error}") from None
         return cls(config, params, shift, header["energy_scale"], header["card"])
 
 

@@ -21,9 +21,10 @@ PRECISIONS = ("float32", "float64")
 
 def precision_of(name: str | np.dtype | type) -> np.dtype:
     """The numpy dtype of a precision, "float32" or "float64"."""
-    if np.dtype(name).name not in PRECISIONS:
-        raise UserError(f"precision = {name!r} is not possible: choose float32 or float64.")
-    return np.dtype(name)
+    for precision in PRECISIONS:
+        if name is not None and name in (precision, np.dtype(precision), np.dtype(precision).type):
+            return np.dtype(precision)
+    raise UserError(f"precision = {name!r} is not possible: choose float32 or float64.")
 
 
 def precision_context(dtype: np.dtype) -> AbstractContextManager:

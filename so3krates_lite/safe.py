@@ -1,8 +1,13 @@
 """Norms whose derivatives exist everywhere.
 
 sqrt has no derivative at zero, yet zero is common here: two equivalent atoms have the same SPHCs,
-an isolated atom has none, a padded pair has no length. Every norm of the package is taken here, so
-that there is one place where the derivative at zero is defined (as zero), to any order.
+an isolated atom has none, two atoms may coincide. Every norm of the package is taken here, so that
+there is one place where the derivative at zero is defined (as zero), to any order.
+
+What ought to be zero is rarely zero to the last bit. Equivalent atoms have SPHCs that differ by a
+few rounding errors, and a norm that took those for a direction would push symmetric molecules at
+random: methane's carbon would feel 0.1 eV/Å. Norms within rounding of zero, for the numbers of
+order one that occur here, therefore count as zero.
 """
 
 from __future__ import annotations
@@ -12,8 +17,8 @@ from jaxtyping import Array, Float
 
 
 def safe_sqrt(square: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Square root, with all derivatives zero where ``square`` is zero."""
-    positive = square > 0
+    """Square root; zero with all its derivatives where it would be below 64 machine epsilons."""
+    positive = square > (64 * float(jnp.finfo(square.dtype).eps)) ** 2
     # the inner `where` keeps the infinite slope out of the branch that autodiff multiplies by zero
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1)), 0)
 

@@ -63,8 +63,19 @@ def save_arrays(
     from safetensors.numpy import save
 
     arrays = {name: np.asarray(value, order="C") for name, value in arrays.items()}
-    metadata = {"kind": kind, "format_version": str(version), "header": json.dumps(header)}
+    metadata = {
+        "kind": kind,
+        "format_version": str(version),
+        "header": json.dumps(header, default=_plain),
+    }
     write_atomically(Path(path), save(arrays, metadata))
+
+
+def _plain(value: Any) -> Any:
+    """numpy's numbers as Python's, for JSON."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a header holds plain values only, found {type(value).__name__}")
 
 
 def load_arrays(path: Path, kind: str, version: int) -> tuple[dict[str, np.ndarray], dict]:

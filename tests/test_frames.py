@@ -199,3 +199,8 @@ def test_importing_is_lean():
     code = f"import sys, so3krates_lite.datasets; print(sorted({heavy} & set(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_padding_before_an_atom_is_refused():
+    with pytest.raises(UserError, match="padding comes after"):
+        Frames(numbers=[[6, 0, 1]], positions=np.zeros((1, 3, 3)))

@@ -18,7 +18,7 @@ from so3krates_lite.errors import UserError
 from so3krates_lite.potential import Potential
 from so3krates_lite.training import TrainConfig, train
 from so3krates_lite.training.loop import TrainingDiverged
-from so3krates_lite.training.progress import Silent, TerminalProgress
+from so3krates_lite.training.progress import NotebookProgress, Silent, TerminalProgress
 from so3krates_lite.training.run import RunFolder
 from so3krates_lite.training.statistics import element_shift
 
@@ -56,7 +56,7 @@ def with_settings(**changes) -> TrainConfig:
 
 
 def without_time(metrics):
-    return [{k: v for k, v in row.items() if k != "wall_s"} for row in metrics]
+    return [{k: v for k, v in row.items() if k not in ("wall_s", "trained_s")} for row in metrics]
 
 
 def leaves(potential: Potential) -> list[np.ndarray]:
@@ -85,6 +85,11 @@ def test_same_seed_gives_the_same_numbers(frames, split, uninterrupted):
 def test_another_seed_gives_other_numbers(frames, split, uninterrupted):
     other = run(frames, split, settings=with_settings(seed=1, epochs=1))
     assert other.metrics[0]["valid_loss"] != uninterrupted.metrics[0]["valid_loss"]
+
+
+def test_training_stops_when_its_time_is_up(frames, split):
+    metrics = run(frames, split, settings=with_settings(max_minutes=1e-9, epochs=9)).metrics
+    assert len(metrics) == 2
 
 
 def test_test_frames_have_no_influence(frames, split, uninterrupted):
@@ -228,7 +233,8 @@ def test_element_shifts_recover_energies_that_are_sums_over_elements():
     mixed = Frames(numbers=numbers, positions=positions, energy=energy)
     np.testing.assert_allclose(element_shift(mixed, "element"), truth, atol=1e-8)
     atom = element_shift(mixed, "atom")
-    np.testing.assert_allclose(atom[1:], energy.sum() / (numbers > 0).sum())
+    np.testing.assert_allclose(atom[[1, 6, 8]], energy.sum() / (numbers > 0).sum())
+    assert np.count_nonzero(atom) == 3
 
 
 def test_taken_folder_is_refused_and_left_alone(frames, split, uninterrupted):
@@ -286,3 +292,22 @@ def test_terminal_progress_shows_errors_with_units(frames, split, capsys):
         progress=TerminalProgress(),
     )
     assert "kcal/mol/Å" in capsys.readouterr().err
+
+
+def test_notebook_progress_draws_a_picture_of_the_curve(frames, split, monkeypatch):
+    pytest.importorskip("matplotlib", reason="the live curve is drawn by matplotlib")
+    display = pytest.importorskip("IPython.display", reason="notebooks need IPython")
+    shown = []
+
+    class Handle:
+        update = staticmethod(shown.append)
+
+    monkeypatch.setattr(display, "display", lambda *_, **__: Handle())
+    train(
+        frames,
+        split,
+        model=MODEL,
+        settings=with_settings(epochs=2),
+        progress=NotebookProgress(),
+    )
+    assert shown and all(picture.data.startswith(b"\x89PNG") for picture in shown)

@@ -19,7 +19,8 @@ class TrainConfig:
 
     Args:
         epochs: how many passes over the training frames, at most
-        max_minutes: stop after this much wall time, counted over resumed runs; None: no limit
+        max_minutes: stop after this much time of training, counted over resumed runs without the
+            epoch in which each compiles; None: no limit
         batch_size: structures per step; an incomplete last batch of an epoch is left out
         learning_rate: of Adam (beta 0.9, 0.999), at its highest
         schedule: "plateau" (factor ``plateau_factor`` after ``plateau_patience`` validations

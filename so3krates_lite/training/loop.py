@@ -39,7 +39,7 @@ from so3krates_lite.training.objective import (
     loss_and_gradient,
     loss_of,
 )
-from so3krates_lite.training.progress import Progress, progress_for
+from so3krates_lite.training.progress import Progress, progress_for_here
 from so3krates_lite.training.run import RunFolder
 from so3krates_lite.training.statistics import element_shift, energy_scale
 
@@ -190,13 +190,13 @@ def _train(
     state = State(params, jax.tree.map(jnp.copy, params), adam.init(params), jnp.asarray(0))
     plateau_state = plateau.init(params)
     metrics: list[dict[str, float]] = []
-    best_loss, since_best, spent = math.inf, 0, 0.0
+    best_loss, since_best, spent, trained = math.inf, 0, 0.0, 0.0
     if resume and run.state.is_file():
         (state, plateau_state), counters = run.load_state((state, plateau_state))
         state = jax.tree.map(jnp.asarray, state)
         best_loss, since_best = counters["best_loss"], int(counters["since_best"])
         metrics = run.read_metrics()[: int(counters["epoch"])]
-        spent = counters["wall_s"]
+        spent, trained = counters["wall_s"], counters["trained_s"]
         best = Potential.load(run.best)
     else:
         best = None
@@ -206,11 +206,13 @@ def _train(
         results["hardware"] = hardware()
         return Potential(model, jax.device_get(params), shift, scale, results)
 
-    progress = progress or progress_for(settings.epochs)
+    progress = progress or progress_for_here()
     progress.start(metrics, settings)
     begin = time.perf_counter() - spent
+    first_epoch = len(metrics) + 1
     try:
-        for epoch in range(len(metrics) + 1, settings.epochs + 1):
+        for epoch in range(first_epoch, settings.epochs + 1):
+            epoch_begin = time.perf_counter()
             order = np.random.default_rng([settings.seed, epoch]).permutation(len(training))
             order = order[: steps * batch_size].reshape(steps, batch_size)
             first = (epoch - 1) * steps
@@ -226,10 +228,14 @@ def _train(
             if not math.isfinite(loss):
                 _check_finite(np.asarray([loss]), norms[-1:], first + steps - 1, epoch, run)
             _, plateau_state = plateau.update({}, plateau_state, value=loss)
+            now = time.perf_counter()
+            if epoch > first_epoch:  # the first one compiles
+                trained += now - epoch_begin
             row = {
                 "epoch": epoch,
                 "step": first + steps,
-                "wall_s": time.perf_counter() - begin,
+                "wall_s": now - begin,
+                "trained_s": trained,
                 "learning_rate": float(rates[-1]),
                 "train_loss": float(losses.mean()),
                 "gradient_norm": float(np.median(norms)),
@@ -250,12 +256,13 @@ def _train(
                     "best_loss": best_loss,
                     "since_best": since_best,
                     "wall_s": row["wall_s"],
+                    "trained_s": trained,
                 }
                 run.save_state((state, plateau_state), counters)
             progress.update(row)
             if settings.stop_patience and since_best >= settings.stop_patience:
                 break
-            if settings.max_minutes and row["wall_s"] > 60 * settings.max_minutes:
+            if settings.max_minutes and trained >= 60 * settings.max_minutes:
                 break
     finally:
         progress.close()

@@ -3,8 +3,11 @@ test."""
 
 from __future__ import annotations
 
+import io
+import math
 import sys
 import time
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 from so3krates_lite.training.config import TrainConfig
@@ -23,9 +26,11 @@ class Progress(Protocol):
     def close(self) -> None: ...
 
 
-def progress_for(epochs: int) -> Progress:
-    """The one that suits where we run."""
-    return NotebookProgress() if _in_notebook() else TerminalProgress()
+def progress_for_here() -> Progress:
+    """A live curve in a notebook that can draw, else a bar."""
+    if _in_notebook() and find_spec("matplotlib") is not None:
+        return NotebookProgress()
+    return TerminalProgress()
 
 
 def _in_notebook() -> bool:
@@ -62,16 +67,18 @@ class TerminalProgress(Silent):
     def start(self, metrics: list[Row], settings: TrainConfig) -> None:
         from tqdm import tqdm
 
-        self._minutes = settings.max_minutes
+        self._settings, self._trained_s = settings, 0.0
         total = settings.epochs
         self._bar = tqdm(total=total, initial=len(metrics), unit="epoch", desc="compiling")
+        if settings.max_minutes:
+            self._bar.total = None  # how many epochs fit into the time is not known yet
 
     def update(self, row: Row) -> None:
-        if self._minutes and self._bar.n - self._bar.initial >= 1:
-            # with a time limit, the bar's end is where the time will be up
-            per_epoch = row["wall_s"] / row["epoch"]
-            left = max(60 * self._minutes - row["wall_s"], 0) / per_epoch
-            self._bar.total = min(self._bar.total, max(int(row["epoch"] + left), self._bar.n + 1))
+        if self._settings.max_minutes and row["trained_s"] > self._trained_s:
+            left = 60 * self._settings.max_minutes - row["trained_s"]
+            epochs_left = math.ceil(max(left, 0) / (row["trained_s"] - self._trained_s))
+            self._bar.total = min(self._settings.epochs, self._bar.n + 1 + epochs_left)
+        self._trained_s = row["trained_s"]
         self._bar.set_description("training", refresh=False)
         self._bar.set_postfix_str(describe(row), refresh=False)
         self._bar.update()
@@ -102,9 +109,7 @@ class NotebookProgress(Silent):
             self._draw()
 
     def _draw(self) -> None:
-        import matplotlib
-
-        matplotlib.use("agg", force=False)
+        from IPython.display import Image
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(6.4, 3.2), layout="constrained")
@@ -120,5 +125,8 @@ class NotebookProgress(Silent):
         axes.title.set_fontsize(9)
         axes.legend(frameon=False)
         axes.grid(alpha=0.3, which="both")
-        self._handle.update(figure)
+        # a finished picture, so that it does not matter which of matplotlib's backends is active
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png", dpi=120)
+        self._handle.update(Image(picture.getvalue(), width=640))
         self._drawn = time.monotonic()

@@ -14,13 +14,14 @@ def element_shift(frames: Frames, mode: str) -> Float[np.ndarray, "elements"]:
     """Energy per atomic number (eV), fitted to the energies of the training frames.
 
     "element": least squares over the composition; where compositions do not tell the elements
-    apart (one molecule only), the solution of smallest norm. "atom": the same for all elements.
+    apart (one molecule only), the solution of smallest norm. "atom": the same for all elements
+    that occur. Elements that do not occur keep zero.
     """
     shift = np.zeros(N_ELEMENTS)
     if mode == "none":
         return shift
     if mode == "atom":
-        shift[1:] = frames.energy.sum() / frames.n_atoms.sum()
+        shift[frames.elements] = frames.energy.sum() / frames.n_atoms.sum()
         return shift
     elements = frames.elements
     counts = frames.element_counts(elements).astype(float)

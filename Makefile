@@ -1,0 +1,48 @@
+# Two commands do everything: `make demo` and `make test`. Needs Python >= 3.11 with pip, and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo lab test test-fast lint notebooks data clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+# The mark is made last, so an interrupted set-up starts over with an empty environment.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3"; exit 1; }
+	@test -e $(READY) || { echo "Making $(VENV) (a few minutes, once) ..."; $(PYTHON) -m venv --clear $(VENV); }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		-c constraints.txt -e '.[lab,test,generate]'
+	@touch $(READY)
+
+setup: $(READY)  ## make .venv with the pinned packages
+
+demo: $(READY)  ## trained model, errors, a minute of training, attention in 3D: demo/report.html
+	@$(BIN)/so3krates-lite demo
+
+lab: $(READY)  ## open JupyterLab on the lessons
+	$(BIN)/jupyter lab --notebook-dir notebooks
+
+test: lint test-fast notebooks  ## the whole suite and the notebooks
+
+test-fast: $(READY)  ## the suite without the notebooks
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests
+
+notebooks: $(READY)  ## run the notebooks and compare their outputs
+	$(BIN)/python -m pytest --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
+
+lint: $(READY)  ## style of code and notebooks
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+data: $(READY)  ## make the bundled data anew in build/ (about a quarter of an hour)
+	@mkdir -p build
+	cd build && ../$(BIN)/so3krates-lite data generate ethanol-gfn2
+	cd build && ../$(BIN)/so3krates-lite data generate carbon-chains-gfn2
+
+clean:  ## remove .venv, demo/ and build/
+	rm -rf $(VENV) demo build

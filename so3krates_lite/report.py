@@ -1,0 +1,312 @@
+"""One page that holds everything: errors, learning curve, parity, and attention to explore.
+
+The page is a single file. plotly's script is inside it once, nothing is loaded from anywhere (a
+content policy in the page makes the browser refuse it), so it opens offline and can be sent by
+mail. It is written beside its place and moved there when complete: a report that fails leaves the
+old one as it was.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from so3krates_lite import figures
+from so3krates_lite.errors import UserError
+from so3krates_lite.page import POLICY, SCRIPT, STYLE
+from so3krates_lite.record import BLOCKS, QUANTITIES, AttentionRecord
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+THRESHOLD = 0.08
+QUANTITY_NAMES = {
+    "weighted": "attention × cutoff",
+    "coefficient": "raw coefficient",
+    "contribution": "size of the contribution",
+}
+
+
+def write_report(
+    path: str | os.PathLike,
+    *,
+    title: str,
+    metrics: Sequence[Mapping] | Mapping[str, Sequence] | None = None,
+    table: Sequence[Mapping] | None = None,
+    parity: tuple | Mapping[str, tuple] | None = None,
+    record: AttentionRecord | None = None,
+    facts: Mapping[str, object] | None = None,
+    notes: Sequence[str] = (),
+    unit: str = "kcal/mol",
+    frame: int = 0,
+) -> Path:
+    """Write one standalone HTML page; whatever is not given is left out.
+
+    Args:
+        path: the file to write, complete or not at all.
+        title: the page's heading.
+        metrics: rows (or columns) of a run's metrics, see :func:`figures.learning_curve`.
+        table: rows of errors; keys are the headings and carry the units.
+        parity: (reference, predicted) forces in eV/Å, or a mapping with ``'force'`` (eV/Å) and/or
+            ``'energy'`` (eV).
+        record: attention; one frame of it is drawn.
+        facts: what a reader needs to judge the numbers: data, hardware, times, seeds, versions.
+        notes: sentences, e.g. what the numbers can and cannot be compared with.
+        unit: energy unit of the parity figures; forces are that per Å.
+        frame: which frame of ``record``.
+
+    Returns:
+        The path.
+
+    Raises:
+        UserError: something given cannot be drawn; nothing is written then.
+    """
+    path = Path(path)
+    if parity is not None and not isinstance(parity, Mapping):
+        parity = {"force": tuple(parity)}
+    for kind in parity or {}:
+        if kind not in ("force", "energy"):
+            raise UserError(f"parity has '{kind}': it may hold 'force' and 'energy'.")
+    body = []
+    if table:
+        body.append(_section("errors", "How good it is", _table(table)))
+    cards = []
+    if metrics:
+        say = "Mean absolute errors while it learnt, on logarithmic axes."
+        cards.append(_card("curve", "Learning curve", say, figures.learning_curve(metrics)))
+    for kind, (reference, predicted) in (parity or {}).items():
+        what = {"force": "forces", "energy": "energies"}[kind]
+        say = f"Predicted against reference {what}; below, the errors on a scale of their own."
+        picture = figures.parity(reference, predicted, quantity=kind, unit=unit)
+        cards.append(_card(kind, f"{what.capitalize()}, predicted and reference", say, picture))
+    if cards:
+        body.append(f'<div class="pair">{"".join(cards)}</div>')
+    if record is not None:
+        body.append(_attention(record, frame))
+    if notes:
+        lines = "".join(f"<p>{escape(str(note))}</p>" for note in notes)
+        body.append(_section("notes", "What to keep in mind", lines))
+    if facts:
+        lines = "".join(
+            f"<dt>{escape(str(key))}</dt><dd>{escape(_number(value))}</dd>"
+            for key, value in facts.items()
+        )
+        body.append(_section("facts", "How it was made", f"<dl>{lines}</dl>"))
+    _write(path, _page(title, "\n".join(body)))
+    return path
+
+
+def _page(title: str, body: str) -> str:
+    from plotly.offline import get_plotlyjs
+
+    # "</script" inside a script would end it
+    library = get_plotlyjs().replace("</script", r"<\/script")
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)}</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<header><h1>{escape(title)}</h1></header>
+<main>
+{body}
+<noscript><p class="note">The figures of this page need JavaScript, all of which is in this file.
+</p></noscript>
+</main>
+<footer>Written by so3krates-lite. This page is complete: it loads nothing.</footer>
+<script>{library}</script>
+<script>{SCRIPT}</script>
+</body>
+</html>
+"""
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _section(name: str, heading: str, content: str) -> str:
+    return (
+        f'<section id="{name}" aria-labelledby="{name}-heading">'
+        f'<h2 id="{name}-heading">{escape(heading)}</h2>{content}</section>'
+    )
+
+
+def _json(data: object) -> str:
+    # "<" may not stand in a script as it is: "</script>" or "<!--" would end it
+    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", r"\u003c")
+
+
+def _figure(name: str, figure: go.Figure, description: str, hidden: bool = False) -> str:
+    data = figure.to_json().replace("<", r"\u003c")
+    return (
+        f'<div id="figure-{name}" role="img" aria-label="{escape(description, quote=True)}"'
+        f"{' hidden' if hidden else ''}></div>"
+        f'<script type="application/json" id="data-{name}">{data}</script>'
+    )
+
+
+def _card(name: str, heading: str, say: str, figure: go.Figure) -> str:
+    content = f'<p class="lead">{escape(say)}</p>' + _figure(name, figure, f"{heading}: {say}")
+    return _section(name, heading, content)
+
+
+def _number(value: object) -> str:
+    if value is None or (isinstance(value, float | np.floating) and np.isnan(value)):
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)
+
+
+def _table(rows: Sequence[Mapping]) -> str:
+    """Keys of the rows are the headings; numbers to the right, words to the left."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    words = {name for name in names if any(isinstance(row.get(name), str) for row in rows)}
+
+    def cell(tag: str, name: str, text: str, scope: str = "") -> str:
+        kind = ' class="word"' if name in words else ""
+        return f"<{tag}{kind}{scope}>{escape(text)}</{tag}>"
+
+    head = "".join(cell("th", name, name, ' scope="col"') for name in names)
+    lines = []
+    for row in rows:
+        first, *rest = names
+        line = cell("th", first, _number(row.get(first)), ' scope="row"')
+        line += "".join(cell("td", name, _number(row.get(name))) for name in rest)
+        lines.append(f"<tr>{line}</tr>")
+    return (
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def strongest_channel(record: AttentionRecord, block: str = "feature") -> tuple[int, int]:
+    """Layer and channel that hold the largest ``weighted`` value: where a reader should begin."""
+    size = np.abs(getattr(record, block).weighted)
+    if not size.size:
+        return 0, 0
+    layer, _, channel = np.unravel_index(size.argmax(), size.shape)
+    return int(layer), int(channel)
+
+
+def _payload(record: AttentionRecord, picture, start: dict, traces: list[list[int]]) -> dict:
+    """What the page's script needs to redraw the views; numbers rounded to four digits."""
+    from so3krates_lite import molecule3d, shapes
+
+    def digits(array: np.ndarray) -> list:
+        return np.vectorize(lambda v: float(f"{v:.4g}"), otypes=[float])(array).tolist()
+
+    tubes, pairs = picture.tubes, len(picture.pairs)
+    return {
+        "labels": picture.labels,
+        "layers": record.n_layers,
+        "channels": {block: record.channel_names(block) for block in BLOCKS},
+        "receiver": picture.receiver.tolist(),
+        "sender": picture.sender.tolist(),
+        "path": tubes.path.reshape(pairs, -1).round(3).tolist(),
+        # one byte per number: an offset is no longer than one, and a tube no wider than 0.12 Å
+        "offset": base64.b64encode((127 * tubes.offset).round().astype(np.int8)).decode(),
+        "faces": tubes.faces.tolist(),
+        "sides": shapes.SIDES,
+        "widest": molecule3d.WIDEST,
+        "diverging": figures.DIVERGING,
+        "sequential": figures.SEQUENTIAL,
+        "axis": figures.AXIS,
+        "formula": figures.FORMULA,
+        "values": {
+            block: {
+                quantity: digits(getattr(getattr(record, block), quantity)[:, picture.pairs])
+                if pairs
+                else [[]] * record.n_layers
+                for quantity in QUANTITIES
+            }
+            for block in BLOCKS
+        },
+        "limit": {b: {q: record.limit(b, q) or 1.0 for q in QUANTITIES} for b in BLOCKS},
+        "phi": figures.cutoff_curve(record)[1].round(4).tolist(),
+        "traces": traces,
+        "start": start,
+    }
+
+
+def _attention(record: AttentionRecord, frame: int) -> str:
+    from so3krates_lite import molecule2d, molecule3d
+
+    picture = molecule3d.scene(record, frame)
+    layer, channel = strongest_channel(record)
+    end = figures.scale_limit(record, "feature", "weighted")
+    values = record.select("feature", layer, channel, "weighted", frame)
+    keep = molecule3d.chosen_pairs(picture, values, end, THRESHOLD)
+    where = {"frame": frame, "block": "feature", "layer": layer, "channel": channel}
+    # the page's script draws the tubes: here there are none yet
+    turning = molecule3d.molecule_figure(record, **where, threshold=np.inf, choose=None)
+    matrix = figures.attention_matrix(record, **where)
+    distance = figures.attention_against_distance(record, **where, max_points=10**9)
+    place = {int(pair): n for n, pair in enumerate(picture.pairs)}
+    dots = [trace for trace in distance.data if trace.mode == "markers"]
+    traces = [[place[int(pair)] for pair in trace.customdata] for trace in dots]
+    start = {"block": "feature", "layer": layer, "channel": channel, "quantity": "weighted"}
+    name = f"layer {layer}, {record.channel_names()[channel]}"
+    say = f"Molecule of {len(picture.labels)} atoms with the feature attention of {name}"
+    still = molecule2d.molecule_svg(picture, values, end, keep, description=say)
+    options = "".join(
+        f'<option value="{key}">{escape(text)}</option>' for key, text in QUANTITY_NAMES.items()
+    )
+    blocks = "".join(f'<option value="{block}">{block}</option>' for block in BLOCKS)
+    payload = _json(_payload(record, picture, start, traces))
+    content = f"""
+<p class="lead">Each curve is one directed pair: the atom at its thick end attends to the atom at
+its thin end. Turn the molecule with the pointer, and choose an atom by a click on it or on a row of
+the matrix; a second click shows all again.</p>
+<div class="controls" id="controls" hidden>
+<label>block<select id="block">{blocks}</select></label>
+<label>layer<select id="layer"></select></label>
+<label>head or degree<select id="channel"></select></label>
+<label>quantity<select id="quantity">{options}</select></label>
+<label>atom<select id="atom"></select></label>
+<label>its role<select id="role"><option value="receiver">what it attends to</option>
+<option value="sender">who attends to it</option></select></label>
+<label><span>hide below <output id="share">{THRESHOLD:.0%}</output></span>
+<input type="range" id="threshold" min="0" max="50" value="{round(100 * THRESHOLD)}"></label>
+<button type="button" id="reset">turn back</button>
+</div>
+<div class="stage">{_figure("molecule", turning, say + ", to be turned", hidden=True)}
+<figure class="still" id="still" style="margin:0">{still}
+<figcaption class="note" id="flat">A still picture of {escape(name)}: the view that turns needs
+JavaScript and WebGL, which this browser does not offer.</figcaption></figure></div>
+<p class="key">
+<span class="signed"><i class="plus"></i>positive: adds the neighbour's message</span>
+<span class="signed"><i class="minus"></i>negative: subtracts it</span>
+<span class="size" hidden><i></i>a size: it has no sign</span>
+<span>cross-section: size, on one scale for all layers and channels</span></p>
+<p class="say" id="say" aria-live="polite"></p>
+<div class="pair">
+<div>{_figure("matrix", matrix, "Attention of each atom to each other atom")}</div>
+<div>{_figure("distance", distance, "Attention of each directed pair against its distance")}</div>
+</div>
+<details><summary>What is shown?</summary>
+<p>Shown now: <span id="formula">{escape(figures.FORMULA["weighted"])}</span>.</p>
+<p>Attention here is signed and not normalised: there is no softmax, and a row need not sum to one.
+The coefficient is a scaled product of query, filter and key; times the cutoff it is the factor in
+front of the neighbour's message; the contribution is the norm of what the pair then adds. Feature
+attention has heads, geometric attention one channel for each degree. A large value says that the
+model uses a pair, not that the pair explains the energy.</p></details>
+<script type="application/json" id="attention">{payload}</script>
+"""
+    return _section("attention-view", "What it attends to", content)

@@ -1,0 +1,148 @@
+"""Agreement with the original code, number by number (origin: tests/reference/README.md).
+
+Deviations are relative to the largest value of each array.
+"""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+import reference_arrays as reference
+from structures import deviation, one_atom_batch
+
+from so3krates_lite.basis import cosine_cutoff, radial_basis
+from so3krates_lite.config import ModelConfig
+from so3krates_lite.harmonics import (
+    coupling_coefficients,
+    degree_of_component,
+    parity_of_component,
+    spherical_harmonics,
+)
+from so3krates_lite.model import count_parameters
+from so3krates_lite.potential import Potential, initialise
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+TOLERANCE = {"paper_base": 1e-10, "paper_degrees123": 1e-10, "v03_base": 1e-7}
+BLOCKS = {"feature": "FeatureBlock_0", "geometric": "GeometricBlock_0"}
+
+
+@pytest.fixture(scope="module", params=reference.NAMES)
+def name(request) -> str:
+    return request.param
+
+
+def potential(name: str, precision: str) -> Potential:
+    return Potential(reference.config(name), reference.parameters(name, np.dtype(precision)))
+
+
+def sign_of_chi(name: str) -> np.ndarray | float:
+    """v0.1 lets r_ij point from neighbour to centre: odd degrees have the other sign there."""
+    paper = name.startswith("paper")
+    return parity_of_component(reference.config(name).degrees) if paper else 1.0
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_energy_and_forces_are_the_original_s(name, precision):
+    arrays = reference.load(name)
+    tolerance = TOLERANCE[name] if precision == "float64" else 1e-4
+    energy, forces, _ = potential(name, precision).predict(reference.frames(name))
+    assert deviation(energy, [arrays["energy"], arrays["energy_b"]]) < tolerance
+    assert deviation(forces, [arrays["forces"], arrays["forces_b"]]) < tolerance
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_attention_and_sphcs_of_every_layer_are_the_original_s(name, precision):
+    arrays = reference.load(name)
+    tolerance = TOLERANCE[name] if precision == "float64" else 1e-4
+    record = potential(name, precision).attention(reference.frames(name)).frames(0)
+    np.testing.assert_array_equal(record.receiver, arrays["idx_i"])
+    np.testing.assert_array_equal(record.sender, arrays["idx_j"])
+    assert deviation(record.distance, arrays["geom/d_ij"]) < tolerance
+    for layer in range(record.n_layers):
+        stored = f"record/layers_{layer}"
+        for block, theirs in BLOCKS.items():
+            # the original records its coefficient after the cutoff
+            alpha = arrays[f"{stored}/{theirs}/attention_fn/alpha"]
+            assert deviation(getattr(record, block).weighted[layer], alpha) < tolerance
+            raw = alpha / arrays["geom/phi_r_cut"].reshape(-1, 1)
+            assert deviation(getattr(record, block).coefficient[layer], raw) < tolerance
+        for ours, theirs in ((layer, "chi_in"), (layer + 1, "chi_out")):
+            chi = arrays[f"{stored}/{theirs}"] * sign_of_chi(name)
+            if name == "v03_base" and ours == 0:
+                np.testing.assert_array_equal(record.sphc[ours, 0], chi)  # both are zero
+            else:
+                assert deviation(record.sphc[ours, 0], chi) < tolerance
+
+
+def test_local_attention_is_all_of_the_original_s(name):
+    """alpha = alpha_r + alpha_s there; without spherical neighbourhoods alpha_s is zero."""
+    for layer in range(reference.config(name).layers):
+        stored = f"record/layers_{layer}/GeometricBlock_0/attention_fn"
+        arrays = reference.load(name)
+        assert not arrays[f"{stored}/alpha_s"].any()
+        np.testing.assert_array_equal(arrays[f"{stored}/alpha"], arrays[f"{stored}/alpha_r"])
+
+
+def test_radial_basis_cutoff_and_harmonics_are_the_original_s(name):
+    arrays, config = reference.load(name), reference.config(name)
+    with jax.enable_x64(True):
+        phi = np.asarray(cosine_cutoff(arrays["geom/d_ij"], config.cutoff))
+        basis = radial_basis(arrays["geom/d_ij"], config.radial_functions, config.cutoff)
+        basis = np.asarray(basis) * (phi[:, None] if config.radial_cutoff else 1)
+        harmonics = np.asarray(spherical_harmonics(arrays["geom/unit_r_ij"], config.degrees))
+    assert deviation(phi, arrays["geom/phi_r_cut"].reshape(-1)) < 1e-12
+    assert deviation(basis, arrays["geom/rbf_ij"]) < 1e-12
+    assert deviation(harmonics, arrays["geom/sph_ij"]) < 1e-12
+
+
+def test_coupling_coefficients_are_the_original_s():
+    with np.load(reference.FOLDER / "coupling_l1to3.npz") as file:
+        table = file["cg"]
+    degrees = (1, 2, 3)
+    degree = np.array(degrees)[degree_of_component(degrees)]
+    l3, l1, l2 = degree[:, None, None], degree[None, :, None], degree[None, None, :]
+    wanted = np.where((l1 < l2) & ((l1 + l2 + l3) % 2 == 0), table, 0)
+    assert deviation(coupling_coefficients(degrees), wanted) < 1e-12
+    assert np.count_nonzero(wanted) > 100
+
+
+def test_each_coupling_block_has_squares_that_sum_to_one_and_no_odd_parity():
+    degrees = (0, 1, 2, 3, 4)
+    degree = np.array(degrees)[degree_of_component(degrees)]
+    square = coupling_coefficients(degrees) ** 2
+    for l3 in degrees:
+        for l1 in degrees:
+            for l2 in degrees:
+                block = square[np.ix_(degree == l3, degree == l1, degree == l2)].sum()
+                triangle = abs(l1 - l2) <= l3 <= l1 + l2
+                kept = l1 < l2 and triangle and (l1 + l2 + l3) % 2 == 0
+                assert block == pytest.approx(1.0 if kept else 0.0, abs=1e-12)
+
+
+def test_small_models_have_the_original_s_number_of_parameters(name):
+    expected = {"paper_base": 27753, "paper_degrees123": 12903, "v03_base": 24845}[name]
+    assert count_parameters(reference.parameters(name)) == expected
+    assert int(reference.load(name)["n_params"]) == expected
+    ours = jax.eval_shape(lambda: fresh(reference.config(name)))
+    theirs = reference.parameters(name)
+    assert jax.tree.map(lambda leaf: leaf.shape, ours) == jax.tree.map(np.shape, theirs)
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (ModelConfig(), 715_435),
+        (ModelConfig(radial_hidden=132, spherical_hidden=33), 724_987),
+        (ModelConfig(variant="v0.3"), 607_537),
+        (ModelConfig(variant="v0.3", layers=3), 319_213),
+    ],
+)
+def test_published_sizes_have_the_published_number_of_parameters(config, expected):
+    assert count_parameters(jax.eval_shape(lambda: fresh(config))) == expected
+
+
+def fresh(config: ModelConfig) -> dict:
+    """Initial parameters; only their shapes are asked for here."""
+    return initialise(jax.random.key(0), one_atom_batch(config), config)
