@@ -51,7 +51,7 @@ def run_demo(folder: str | Path = "demo", minutes: float = 1.0) -> Path:
     before, _ = evaluate(potential, unseen, name="bundled model, test")
     print(format_table([before.row()]))
 
-    print(f"\nTraining on, for {minutes:g} minute(s) on {len(split.train)} frames:\n")
+    print(f"\nTraining on for {60 * minutes:.0f} s, on {len(split.train)} frames:\n")
     settings = TrainConfig(
         epochs=10_000,
         max_minutes=minutes,
@@ -63,7 +63,7 @@ def run_demo(folder: str | Path = "demo", minutes: float = 1.0) -> Path:
     result = train(frames, split, settings=settings, start=potential, folder=folder / "run")
     after, prediction = evaluate(result.potential, unseen, name="after training on, test")
     print(
-        f"\nThe same network from random weights, for {minutes / 2:g} minute(s), to see it learn:\n"
+        f"\nThe same network from random weights, for {30 * minutes:.0f} s, to see it learn:\n"
     )
     fresh_settings = dataclasses.replace(
         settings, max_minutes=minutes / 2, learning_rate=1e-3, ema_decay=0.99
