@@ -1,0 +1,261 @@
+"""What the lessons' notebooks lean on: checks that answer an exercise in a helpful sentence.
+
+A check takes the learner's function, tries it on small arrays whose answer is known, and returns a
+`Feedback`. It never raises: an exercise that nobody has touched says so, and one that fails says
+what is wrong as precisely as it can. A check knows the plausible mistakes by computing them: a
+result that equals a mistake's result names the mistake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+from jaxtyping import Float
+
+from so3krates_lite.record import AttentionRecord, BlockAttention
+from so3krates_lite.units import convert
+
+RIGHT, WRONG, UNTOUCHED = "right", "not yet", "not attempted yet"
+_COLOUR = {RIGHT: "#009e73", WRONG: "#d55e00", UNTOUCHED: "#7d8590"}
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """The answer to an attempt: ``state`` is "right", "not yet" or "not attempted yet"."""
+
+    state: str
+    text: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return self.state == RIGHT
+
+    def __repr__(self) -> str:
+        return f"{self.state}: {self.text}" if self.text else self.state
+
+    def _repr_html_(self) -> str:
+        style = f"border-left:4px solid {_COLOUR[self.state]};padding:4px 12px"
+        text = f": {escape(self.text)}" if self.text else ""
+        return f'<div style="{style}"><b>{escape(self.state)}</b>{text}</div>'
+
+
+def _attempt(function: Callable, *arguments) -> tuple[object, Feedback | None]:
+    """The function's result, or the feedback that there is none to look at."""
+    try:
+        result = function(*arguments)
+    except Exception as error:  # whatever a learner's code raises belongs into the answer
+        text = f"your function raised {type(error).__name__}: {error}"
+        return None, Feedback(WRONG, text)
+    if result is None or result is Ellipsis:
+        return None, Feedback(UNTOUCHED)
+    return result, None
+
+
+def _array(result: object) -> np.ndarray | None:
+    try:
+        return np.asarray(result, dtype=float)
+    except (TypeError, ValueError):
+        return None
+
+
+def _same(result: object, expected: np.ndarray) -> bool:
+    value = _array(result)
+    return value is not None and value.shape == expected.shape and np.allclose(value, expected)
+
+
+def check_force_error(force_mae: Callable) -> Feedback:
+    """Tour, exercise 1: ``force_mae(predicted, reference)``, eV/Å in, kcal/mol/Å out."""
+    rng = np.random.default_rng(0)
+    reference = rng.normal(size=(5, 9, 3))
+    predicted = reference + rng.normal(0.02, 0.05, reference.shape)
+    result, trouble = _attempt(force_mae, predicted.copy(), reference.copy())
+    if trouble:
+        return trouble
+    value, error = _array(result), predicted - reference
+    if value is None or value.ndim:
+        found = type(result).__name__ if value is None else f"an array of shape {value.shape}"
+        return Feedback(WRONG, f"your function returned {found}; one number is expected.")
+    mae = float(np.abs(error).mean())
+    right = convert(mae, "eV", "kcal/mol")
+    mistakes = {
+        mae: "this is the error in eV/Å. Convert it: 1 eV is 23.06 kcal/mol.",
+        convert(mae, "kcal/mol", "eV"): "you divided where you should multiply: "
+        "a kcal/mol is the smaller unit, so the number must grow.",
+        convert(error.mean(), "eV", "kcal/mol"): "errors of both signs cancel in your mean. "
+        "Take the absolute value first.",
+        convert(np.sqrt((error**2).mean()), "eV", "kcal/mol"): "this is the root-mean-square "
+        "error. The mean of absolute values is asked for.",
+        convert(np.linalg.norm(error, axis=-1).mean(), "eV", "kcal/mol"): "you averaged the "
+        "length of each atom's error vector. Papers average over x, y and z components.",
+        convert(np.abs(error).sum(), "eV", "kcal/mol"): "this is the sum; divide by the number "
+        "of components, or use mean().",
+    }
+    if np.isclose(value, right, rtol=1e-3):
+        return Feedback(RIGHT, "absolute value, mean over all components, then the unit.")
+    for wrong, text in mistakes.items():
+        if np.isclose(value, wrong, rtol=1e-3):
+            return Feedback(WRONG, text)
+    return Feedback(WRONG, f"on a small example {right:.4f} is expected, yours gives {value:.4f}.")
+
+
+def check_mirror(mirror: Callable) -> Feedback:
+    """Tour, exercise 2: ``mirror(vectors, normal)`` reflects (..., 3) in a plane through 0."""
+    rng = np.random.default_rng(1)
+    vectors = rng.normal(size=(4, 9, 3))
+    normal = np.array([2.0, -1.0, 2.0]) / 3
+    result, trouble = _attempt(mirror, vectors.copy(), normal.copy())
+    if trouble:
+        return trouble
+    value = _array(result)
+    if value is None or value.shape != vectors.shape:
+        found = type(result).__name__ if value is None else f"shape {value.shape}"
+        return Feedback(
+            WRONG,
+            f"your function returned {found}; as many vectors as went in, "
+            f"shape {vectors.shape}, are expected.",
+        )
+    part = (vectors @ normal)[..., None] * normal
+    mistakes = [
+        (vectors, "nothing has changed: your function returns the vectors as they were."),
+        (
+            vectors - part,
+            "you flattened the vectors onto the plane. The mirror image lies as far "
+            "behind the plane as the object is before it: take the normal component away twice.",
+        ),
+        (
+            -vectors,
+            "this turns every component round (an inversion). Only the component along "
+            "the normal changes its sign.",
+        ),
+        (
+            2 * part - vectors,
+            "this is half a turn about the normal: a rotation, no mirror. "
+            "The component along the normal must change its sign, the rest must stay.",
+        ),
+        (
+            vectors - 2 * (vectors @ normal)[..., None],
+            "the part to take away is a vector: (v · n) times n, not the number v · n alone.",
+        ),
+    ]
+    if np.allclose(value, vectors - 2 * part, atol=1e-6):
+        return Feedback(RIGHT, "twice the component along the normal, taken away.")
+    for wrong, text in mistakes:
+        if np.allclose(value, wrong, atol=1e-6):
+            return Feedback(WRONG, text)
+    if _same(_attempt(mirror, value.copy(), normal.copy())[0], vectors):
+        return Feedback(
+            WRONG,
+            "twice your mirror gives the object back, as it must, but the "
+            "mirror hangs elsewhere: is the plane at right angles to the normal?",
+        )
+    return Feedback(
+        WRONG,
+        "this is no reflection: seen twice in the mirror, a vector must be "
+        "itself again, and a vector within the plane must stay as it is.",
+    )
+
+
+def check_listener(strongest_listener: Callable) -> Feedback:
+    """Tour, exercise 3: ``strongest_listener(record, sender)``, an atom's index.
+
+    The listener is the receiver of the pair whose |weighted| feature attention to ``sender``,
+    summed over layers and heads, is largest.
+    """
+    record = _practice_record()
+    size = np.abs(record.feature.weighted).sum(axis=(0, 2))
+    signed = record.feature.weighted.sum(axis=(0, 2))
+    loud = np.abs(record.feature.coefficient).sum(axis=(0, 2))
+    first = np.abs(record.feature.weighted[0]).sum(axis=-1)
+
+    def best(values: np.ndarray, given: np.ndarray, wanted: np.ndarray) -> list[int]:
+        atoms = range(record.n_atoms())
+        return [int(wanted[np.where(given == a, values, -np.inf).argmax()]) for a in atoms]
+
+    answers = []
+    for atom in range(record.n_atoms()):
+        result, trouble = _attempt(strongest_listener, record, atom)
+        if trouble:
+            return trouble
+        value = _array(result)
+        if value is None or value.ndim or value % 1 != 0:
+            return Feedback(
+                WRONG, f"your function returned {result!r}; an atom's index is expected."
+            )
+        if not 0 <= value < record.n_atoms():
+            return Feedback(
+                WRONG,
+                f"your function returned {int(value)} for a molecule of "
+                f"{record.n_atoms()} atoms: is that the place of a pair, where "
+                "record.receiver tells the atom?",
+            )
+        answers.append(int(value))
+    mistakes = [
+        (
+            best(size, record.receiver, record.sender),
+            "you found whom the atom listens to. "
+            "Here it speaks: choose the pairs with record.sender, answer with record.receiver.",
+        ),
+        (
+            list(range(record.n_atoms())),
+            "an atom does not listen to itself: answer with the "
+            "receiver of the pair, not with its sender.",
+        ),
+        (
+            best(signed, record.sender, record.receiver),
+            "attention is signed: a strong negative "
+            "coefficient is strong, too. Take the absolute value before you add.",
+        ),
+        (
+            best(loud, record.sender, record.receiver),
+            "you used the coefficients before the "
+            "cutoff. The weighted ones stand in front of the message.",
+        ),
+        (
+            best(first, record.sender, record.receiver),
+            "you looked at the first layer only: add up all layers and heads.",
+        ),
+    ]
+    if answers == best(size, record.sender, record.receiver):
+        return Feedback(RIGHT, "senders chosen, sizes added up, the receiver named.")
+    for wrong, text in mistakes:
+        if answers == wrong:
+            return Feedback(WRONG, text)
+    expected = best(size, record.sender, record.receiver)
+    bad = next(a for a in range(record.n_atoms()) if answers[a] != expected[a])
+    return Feedback(
+        WRONG,
+        f"in a small example atom {expected[bad]} listens most to atom {bad}, "
+        f"yours says {answers[bad]}.",
+    )
+
+
+def _practice_record() -> AttentionRecord:
+    """Five atoms on a bent line, two layers, two heads, attention from a seed."""
+    rng = np.random.default_rng(5)
+    positions: Float[np.ndarray, "atoms 3"] = rng.normal(0.0, 1.2, (5, 3))
+    receiver, sender = np.nonzero(~np.eye(5, dtype=bool))
+    vector = positions[sender] - positions[receiver]
+    distance = np.linalg.norm(vector, axis=-1)
+    phi = 0.5 * (np.cos(np.pi * np.minimum(distance / 5, 1)) + 1)[:, None]
+
+    def block(channels: int) -> BlockAttention:
+        coefficient = rng.normal(size=(2, len(distance), channels))
+        return BlockAttention(coefficient, coefficient * phi, np.abs(coefficient * phi))
+
+    return AttentionRecord(
+        numbers=np.full((1, 5), 6),
+        positions=positions[None],
+        frame=np.zeros(len(distance), dtype=int),
+        receiver=receiver,
+        sender=sender,
+        distance=distance,
+        vector=vector,
+        cutoff=5.0,
+        degrees=(1,),
+        feature=block(2),
+        geometric=block(1),
+        sphc=np.zeros((3, 1, 5, 3)),
+    )

@@ -1,0 +1,139 @@
+"""The checks under the exercises: right answers pass, plausible wrong ones are told why."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from so3krates_lite import lessons, units
+
+
+def wrong(feedback: lessons.Feedback, *words: str) -> None:
+    assert not feedback.passed and feedback.state == lessons.WRONG
+    assert all(word in feedback.text for word in words), feedback.text
+
+
+CHECKS = (lessons.check_force_error, lessons.check_mirror, lessons.check_listener)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_an_untouched_exercise_says_so(check):
+    for nothing in (lambda a, b: None, lambda a, b: ...):
+        assert repr(check(nothing)) == "not attempted yet"
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_raising_answer_is_reported_and_not_raised(check):
+    wrong(check(lambda a, b: 1 / 0), "ZeroDivisionError")
+    wrong(check(lambda a: a), "TypeError")
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("answer", ["two", np.zeros((2, 2)), {}, [[1], [1, 2]]])
+def test_an_answer_of_another_kind_is_refused_in_words(check, answer):
+    wrong(check(lambda a, b: answer), "your function returned")
+
+
+def to_kcal(value):
+    return units.convert(value, "eV", "kcal/mol")
+
+
+def test_force_error_right():
+    assert lessons.check_force_error(lambda p, r: to_kcal(np.abs(p - r).mean())).passed
+    assert lessons.check_force_error(lambda p, r: 23.06 * np.mean(np.abs(r - p))).passed
+
+
+@pytest.mark.parametrize(
+    ("answer", "word"),
+    [
+        (lambda p, r: np.abs(p - r).mean(), "eV/Å"),
+        (lambda p, r: np.abs(p - r).mean() / 23.06, "multiply"),
+        (lambda p, r: to_kcal((p - r).mean()), "absolute"),
+        (lambda p, r: to_kcal(np.sqrt(((p - r) ** 2).mean())), "root-mean-square"),
+        (lambda p, r: to_kcal(np.linalg.norm(p - r, axis=-1).mean()), "length"),
+        (lambda p, r: to_kcal(np.abs(p - r).sum()), "sum"),
+        (lambda p, r: 7.0, "expected"),
+        (lambda p, r: np.abs(p - r), "one number"),
+        (lambda p, r: np.nan, "nan"),
+    ],
+)
+def test_force_error_wrong(answer, word):
+    wrong(lessons.check_force_error(answer), word)
+
+
+def reflect(v, n):
+    return v - 2 * (v @ n)[..., None] * n
+
+
+def test_mirror_right():
+    assert lessons.check_mirror(reflect).passed
+    assert lessons.check_mirror(lambda v, n: v @ (np.eye(3) - 2 * np.outer(n, n))).passed
+
+
+@pytest.mark.parametrize(
+    ("answer", "word"),
+    [
+        (lambda v, n: v, "nothing has changed"),
+        (lambda v, n: v - (v @ n)[..., None] * n, "flattened"),
+        (lambda v, n: -v, "inversion"),
+        (lambda v, n: -reflect(v, n), "rotation"),
+        (lambda v, n: v - 2 * (v @ n)[..., None], "times n"),
+        (lambda v, n: v * [-1, 1, 1], "elsewhere"),
+        (lambda v, n: 2 * v, "no reflection"),
+        (lambda v, n: v @ n, "shape (4, 9)"),
+    ],
+)
+def test_mirror_wrong(answer, word):
+    wrong(lessons.check_mirror(answer), word)
+
+
+def loudest(values, chosen, answer):
+    return answer[np.where(chosen, values, -np.inf).argmax()]
+
+
+def sizes(record):
+    return np.abs(record.feature.weighted).sum(axis=(0, 2))
+
+
+def test_listener_right():
+    assert lessons.check_listener(
+        lambda rec, atom: loudest(sizes(rec), rec.sender == atom, rec.receiver)
+    ).passed
+
+
+@pytest.mark.parametrize(
+    ("answer", "word"),
+    [
+        (lambda rec, a: loudest(sizes(rec), rec.receiver == a, rec.sender), "speaks"),
+        (lambda rec, a: a, "itself"),
+        (
+            lambda rec, a: loudest(
+                rec.feature.weighted.sum(axis=(0, 2)), rec.sender == a, rec.receiver
+            ),
+            "signed",
+        ),
+        (
+            lambda rec, a: loudest(
+                np.abs(rec.feature.coefficient).sum(axis=(0, 2)), rec.sender == a, rec.receiver
+            ),
+            "before the cutoff",
+        ),
+        (
+            lambda rec, a: loudest(
+                np.abs(rec.feature.weighted[0]).sum(axis=-1), rec.sender == a, rec.receiver
+            ),
+            "first layer",
+        ),
+        (lambda rec, a: np.where(rec.sender == a, sizes(rec), 0).argmax(), "place of a pair"),
+        (lambda rec, a: 0, "listens most"),
+        (lambda rec, a: 0.5, "index"),
+        (lambda rec, a: np.nan, "index"),
+    ],
+)
+def test_listener_wrong(answer, word):
+    wrong(lessons.check_listener(answer), word)
+
+
+def test_feedback_is_safe_to_show_as_html():
+    shown = lessons.Feedback(lessons.WRONG, "<script>")._repr_html_()
+    assert "<script>" not in shown and "not yet" in shown

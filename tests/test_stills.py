@@ -1,0 +1,79 @@
+"""Still pictures: they stand for the interactive ones, and weigh little."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from synthetic import ethanol_record
+
+from so3krates_lite import figures, molecule3d, stills
+from so3krates_lite.frames import Frames
+
+matplotlib = pytest.importorskip("matplotlib", reason="stills need matplotlib: the extra 'lab'")
+matplotlib.use("agg")
+PLOTLY = "application/vnd.plotly.v1+json"
+
+
+@pytest.fixture
+def axes():
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots()
+    yield axes
+    plt.close(figure)
+
+
+@pytest.fixture(scope="module")
+def record():
+    return ethanol_record(frames=2)
+
+
+def test_a_plotly_figure_travels_with_an_svg_and_a_still_alone_is_a_png(axes, record):
+    axes.plot([0, 1])
+    both = stills.mime_bundle(axes.figure, figures.attention_matrix(record))
+    assert set(both) == {PLOTLY, "image/svg+xml", "text/plain"}
+    assert both["image/svg+xml"].lstrip().startswith("<?xml")
+    alone = stills.mime_bundle(axes.figure)
+    assert set(alone) == {"image/png", "text/plain"}
+
+
+def test_a_widget_keeps_its_own_form_beside_the_still(axes):
+    class Widget:
+        def _repr_mimebundle_(self):
+            return {"application/vnd.jupyter.widget-view+json": {"model_id": "0"}}
+
+    bundle = stills.mime_bundle(axes.figure, Widget())
+    assert {"application/vnd.jupyter.widget-view+json", "image/png"} <= set(bundle)
+
+
+def test_an_svg_is_the_same_each_time(axes):
+    axes.plot([0, 1], label="line")
+    axes.legend()
+    assert stills.image(axes.figure, "svg") == stills.image(axes.figure, "svg")
+
+
+def test_a_molecule_is_seen_from_where_the_view_says(axes, record):
+    scene = molecule3d.scene(record)
+    places = stills.draw_molecule(axes, scene, np.eye(3))
+    np.testing.assert_allclose(places, scene.positions)
+    assert [text.get_text() for text in axes.texts] == scene.labels
+    values = record.select(frame=0)
+    before = len(axes.patches)
+    stills.draw_attention(axes, scene, values, 1.0, np.zeros(len(values), bool))
+    assert len(axes.patches) == before
+    stills.draw_attention(axes, scene, values, 1.0, np.ones(len(values), bool))
+    assert len(axes.patches) > before
+
+
+def test_frames_need_no_attention_to_be_drawn(record):
+    frames = Frames(numbers=record.numbers, positions=record.positions)
+    bare, full = stills.scene_of(frames, -1), molecule3d.scene(record, 1)
+    np.testing.assert_allclose(bare.positions, full.positions)
+    np.testing.assert_array_equal(bare.bonds, full.bonds)
+
+
+def test_the_shape_of_an_arrow_points_along_it(axes):
+    stills.draw_sphc(axes, np.zeros(2), np.array([0.0, 0.0, 1.0]), (1,), np.eye(3))  # (y, z, x)
+    positive, negative = (patch.get_xy() for patch in axes.patches)
+    assert positive[:, 0].min() > -1e-6 and negative[:, 0].max() < 1e-6
+    assert positive[:, 0].max() == pytest.approx(np.sqrt(3 / (4 * np.pi)), rel=1e-3)
