@@ -40,8 +40,8 @@ def radial_basis(
 
 
 def cosine_cutoff(distance: Float[Array, "*pairs"], cutoff: float) -> Float[Array, "*pairs"]:
-    """phi(d) = (cos(pi d / cutoff) + 1) / 2 below ``cutoff`` (Å), 0 beyond; one derivative is
-    smooth.
+    """phi(d) = (cos(pi d / cutoff) + 1) / 2 below ``cutoff`` (Å), 0 beyond;
+    continuously differentiable.
 
     Source: Behler & Parrinello, Phys. Rev. Lett. 98, 146401 (2007), by `e3x.nn.cosine_cutoff`.
     """

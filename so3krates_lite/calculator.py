@@ -18,7 +18,6 @@ so.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -27,7 +26,7 @@ import jax
 import numpy as np
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
-from so3krates_lite.errors import UserError
+from so3krates_lite.errors import UserError, require
 from so3krates_lite.frames import Frames
 from so3krates_lite.graph import Batch, make_batch, round_up
 from so3krates_lite.potential import Potential
@@ -79,15 +78,11 @@ class So3kratesCalculator(Calculator):
         allow_unknown_elements: bool = False,
         **kwargs: Any,
     ) -> None:
-        if not (np.isfinite(skin) and skin >= 0):
-            raise UserError(f"skin = {skin!r} is not possible: expected a length in Å, 0 or more.")
+        require(bool(np.isfinite(skin) and skin >= 0), "skin", skin, "a length in Å, 0 or more")
         if not isinstance(potential, Potential):
             potential = Potential.load(potential)
-        potential = potential.astype(precision)
-        self._dtype = potential.dtype
-        with precision_context(self._dtype):  # the parameters move to the device once
-            params = jax.device_put(potential.params)
-        self.potential = dataclasses.replace(potential, params=params)
+        self.potential = potential.astype(precision)
+        self._dtype = self.potential.dtype
         self.skin = float(skin)
         self.allow_unknown_elements = allow_unknown_elements
         self.n_lists = 0  # neighbour lists made so far

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, Literal
 
-from so3krates_lite.errors import UserError
+from so3krates_lite.errors import UserError, require
 
 Variant = Literal["paper", "v0.3"]
 SphcStart = Literal["mean", "smooth", "zero", "sum"]
@@ -72,10 +72,10 @@ class ModelConfig:
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
 
-        _require(self.variant in ("paper", "v0.3"), "variant", self.variant, '"paper" or "v0.3"')
+        require(self.variant in ("paper", "v0.3"), "variant", self.variant, '"paper" or "v0.3"')
         degrees = self.degrees
         possible = isinstance(degrees, Sequence) and all(_is_whole(l, least=0) for l in degrees)
-        _require(
+        require(
             possible and len(degrees) > 0 and list(degrees) == sorted(set(degrees)),
             "degrees",
             degrees,
@@ -86,13 +86,13 @@ class ModelConfig:
         for name in (*whole, "radial_hidden", "spherical_hidden"):
             value = getattr(self, name)
             fits = _is_whole(value, least=1) or (value is None and name not in whole)
-            _require(fits, name, value, "a positive whole number")
+            require(fits, name, value, "a positive whole number")
         for name, what in (("cutoff", "length in Å"), ("sphc_normalization", "number")):
             value = getattr(self, name)
             fits = isinstance(value, Real) and 0 < value < math.inf
-            _require(fits, name, value, f"a positive {what}")
+            require(fits, name, value, f"a positive {what}")
         for parts, what in ((self.heads, "heads"), (len(self.degrees), "number of degrees")):
-            _require(
+            require(
                 self.features % parts == 0,
                 "features",
                 self.features,
@@ -103,7 +103,7 @@ class ModelConfig:
         settle("spherical_hidden", 32 if paper else max(self.features // 4, 1))
         settle("sphc_start", "mean" if paper else "zero")
         starts = ("mean", "smooth", "zero", "sum")
-        _require(self.sphc_start in starts, "sphc_start", self.sphc_start, f"one of {starts}")
+        require(self.sphc_start in starts, "sphc_start", self.sphc_start, f"one of {starts}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -128,8 +128,3 @@ def known_fields(cls: type, values: dict[str, Any], what: str) -> dict[str, Any]
             f"The {what} has no setting {unknown[0]!r}; it knows: {', '.join(sorted(names))}."
         )
     return dict(values)
-
-
-def _require(condition: bool, name: str, value: object, expected: str) -> None:
-    if not condition:
-        raise UserError(f"{name} = {value!r} is not possible: expected {expected}.")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from so3krates_lite.errors import UserError
+from so3krates_lite.errors import UserError, require
 from so3krates_lite.frames import Frames
 from so3krates_lite.potential import Potential
 from so3krates_lite.units import BOLTZMANN
@@ -216,5 +216,4 @@ def _bring_to_rest(atoms: Atoms) -> None:
 
 def _require_positive(**values: float) -> None:
     for name, value in values.items():
-        if not (np.isfinite(value) and value > 0):
-            raise UserError(f"{name} = {value!r} is not possible: expected a number above zero.")
+        require(bool(np.isfinite(value) and value > 0), name, value, "a number above zero")

@@ -7,3 +7,9 @@ sentence alone and exits with status 2; in Python they are ordinary exceptions.
 
 class UserError(ValueError):
     """A mistake in what the user gave: a file, a field, an argument, a setting."""
+
+
+def require(condition: bool, name: str, value: object, expected: str) -> None:
+    """Raise a `UserError` that names a setting, its value and what was expected of it."""
+    if not condition:
+        raise UserError(f"{name} = {value!r} is not possible: expected {expected}.")

@@ -183,7 +183,7 @@ class Potential:
 
     def shift(self, frames: Frames) -> Float[np.ndarray, "frames"]:
         """Sum of the element shifts of each frame, eV."""
-        return np.where(frames.numbers > 0, self.element_shift[frames.numbers], 0.0).sum(axis=1)
+        return total_shift(frames, self.element_shift)
 
     def predict_batch(self, batch: Batch, stress: bool = False) -> tuple[np.ndarray, ...]:
         """Energy without shifts, forces and (if asked) stress of a batch, in eV and Å, float64."""
@@ -257,6 +257,13 @@ class Potential:
         except UserError as error:
             raise UserError(f"{found} cannot be used: {error}") from None
         return cls(config, params, shift, header["energy_scale"], header["card"])
+
+
+def total_shift(
+    frames: Frames, element_shift: Float[np.ndarray, "elements"]
+) -> Float[np.ndarray, "frames"]:
+    """Sum of ``element_shift`` (eV per atomic number) over the atoms of each frame, eV."""
+    return np.where(frames.numbers > 0, element_shift[frames.numbers], 0.0).sum(axis=1)
 
 
 def load_potential(path: str | Path) -> Potential:

@@ -1,7 +1,9 @@
 """How JAX runs here: precision and the compilation cache.
 
 Compiled functions are kept on disk between runs, so that the second start of the same model waits
-for no compiler. ``SO3KRATES_COMPILATION_CACHE`` names another folder, or ``off``.
+for no compiler. ``SO3KRATES_COMPILATION_CACHE`` names another folder, or ``off``. JAX itself is
+imported inside the functions: settings and the command line's help come through here and need not
+wait for it.
 """
 
 from __future__ import annotations
@@ -10,9 +12,7 @@ import os
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-import jax
 import numpy as np
-import platformdirs
 
 from so3krates_lite.errors import UserError
 
@@ -29,11 +29,16 @@ def precision_of(name: str | np.dtype | type) -> np.dtype:
 
 def precision_context(dtype: np.dtype) -> AbstractContextManager:
     """Let JAX compute in ``dtype`` within the block; float64 needs to be allowed explicitly."""
+    import jax
+
     return jax.enable_x64(dtype == np.float64)
 
 
 def enable_compilation_cache() -> None:
     """Keep compiled functions in the user's cache folder, unless JAX has a place already."""
+    import jax
+    import platformdirs
+
     setting = os.environ.get("SO3KRATES_COMPILATION_CACHE", "")
     if setting.lower() == "off" or jax.config.jax_compilation_cache_dir:
         return
@@ -50,6 +55,8 @@ def enable_compilation_cache() -> None:
 def hardware() -> str:
     """The machine in words: device, cores, versions; to stand beside every measured number."""
     import platform
+
+    import jax
 
     device = jax.devices()[0]
     kind = device.device_kind if device.platform != "cpu" else _processor()

@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
+import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,21 +40,37 @@ def unflatten(flat: dict[str, np.ndarray]) -> dict:
     return tree
 
 
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A neighbouring path of the same ending to write to; it takes ``path``'s place at the end.
+
+    If anything goes wrong, what stood at ``path`` before stays and nothing else is left.
+
+    Raises:
+        UserError: the place cannot be written to
+    """
+    temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written ({error.strerror or error}): name a place that you may "
+            "write to and that has room."
+        ) from error
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write to a neighbouring temporary file, flush it to disk, then rename it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def save_arrays(
@@ -98,11 +115,15 @@ def load_arrays(path: Path, kind: str, version: int) -> tuple[dict[str, np.ndarr
     found = metadata.get("kind", "a safetensors file of another program")
     if found != kind:
         raise UserError(f"{path} holds {found}, but a {kind} is expected.")
-    found_version = int(metadata.get("format_version", -1))
+    try:
+        found_version = int(metadata["format_version"])
+        header = json.loads(metadata["header"])
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{path} is damaged: its header cannot be read ({error}).") from None
     if found_version != version:
         age = "an older" if found_version < version else "a newer"
         raise UserError(
             f"{path} was written by {age} version of so3krates-lite (format {found_version}; this "
             f"version reads format {version}): install the matching version or train again."
         )
-    return arrays, json.loads(metadata["header"])
+    return arrays, header

@@ -166,12 +166,15 @@ def test_every_command_explains_itself(capsys):
         assert len(capsys.readouterr().out) > 100
 
 
-def test_importing_the_package_loads_nothing_heavy():
+def test_package_and_help_of_commands_load_nothing_heavy():
     import subprocess
     import sys
 
     heavy = {"jax", "ase", "plotly", "scipy"}
-    code = f"import sys, so3krates_lite; print(sorted({heavy} & set(sys.modules)))"
+    code = (
+        "import sys, so3krates_lite, so3krates_lite.cli as cli; cli.build_parser();"
+        f"print(sorted({heavy} & set(sys.modules)))"
+    )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

@@ -166,7 +166,7 @@ def test_a_failed_save_leaves_the_old_file_and_no_scrap(potential, tmp_path, mon
         raise OSError("no space left on device")
 
     monkeypatch.setattr("os.fsync", fail)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(UserError, match="no space"):
         potential.save(path)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 

@@ -102,7 +102,7 @@ def test_failed_save_leaves_the_old_file_and_no_scrap(record, tmp_path, monkeypa
         raise OSError("No space left on device")
 
     monkeypatch.setattr(np, "savez_compressed", full_disk)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(UserError, match="No space"):
         record.save(path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -167,13 +168,11 @@ def test_interrupted_writing_leaves_no_scrap(tmp_path, monkeypatch):
     path = tmp_path / "report.html"
     path.write_text("the old one")
 
-    def full(self, text, encoding):
-        with self.open("w") as handle:
-            handle.write(text[:10])
+    def full(descriptor):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(OSError, match="No space"):
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match="No space"):
         report.write_report(path, title="a")
     assert path.read_text() == "the old one"
     assert list(tmp_path.iterdir()) == [path]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -215,6 +216,25 @@ def test_training_starts_from_given_weights(frames, split, uninterrupted):
     more = run(frames, split, settings=settings, start=uninterrupted.potential)
     before = min(row["valid_loss"] for row in uninterrupted.metrics)
     np.testing.assert_allclose(more.metrics[0]["valid_loss"], before, rtol=1e-3)
+
+
+def test_run_from_given_weights_resumes_to_the_same_numbers(frames, split, uninterrupted, tmp_path):
+    # other energies than the start's own training set has: its energy zero must be kept
+    start = dataclasses.replace(
+        uninterrupted.potential, element_shift=uninterrupted.potential.element_shift * 1.0001
+    )
+    whole = run(frames, split, settings=with_settings(epochs=3), start=start)
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            frames,
+            split,
+            settings=with_settings(epochs=3),
+            start=start,
+            folder=tmp_path / "run",
+            progress=StopAfter(1),
+        )
+    resumed = train(frames, split, folder=tmp_path / "run", resume=True, progress=Silent())
+    assert without_time(resumed.metrics) == without_time(whole.metrics)
 
 
 def test_float64_is_one_setting(frames, split):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from so3krates_lite.config import known_fields
-from so3krates_lite.errors import UserError
+from so3krates_lite.errors import require
 from so3krates_lite.runtime import precision_of
 
 Schedule = Literal["plateau", "cosine", "exponential", "constant"]
@@ -59,14 +60,22 @@ class TrainConfig:
     def __post_init__(self) -> None:
         precision_of(self.precision)
         for name in ("epochs", "batch_size", "learning_rate", "clip_norm", "plateau_patience"):
-            _require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
-        for name in ("energy_weight", "forces_weight", "stop_patience"):
-            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
-        _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "at least 0 and below 1")
-        _require(
+            value = getattr(self, name)
+            require(0 < value < math.inf, name, value, "a finite number above 0")
+        require(
+            self.max_minutes is None or self.max_minutes > 0,
+            "max_minutes",
+            self.max_minutes,
+            "more than 0, or None",
+        )
+        for name in ("energy_weight", "forces_weight", "stop_patience", "seed"):
+            value = getattr(self, name)
+            require(0 <= value < math.inf, name, value, "a finite number, 0 or more")
+        require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "at least 0 and below 1")
+        require(
             0 < self.plateau_factor < 1, "plateau_factor", self.plateau_factor, "between 0 and 1"
         )
-        _require(
+        require(
             self.energy_weight + self.forces_weight > 0,
             "energy_weight + forces_weight",
             0,
@@ -78,7 +87,7 @@ class TrainConfig:
             "energy_scale": ("forces", "none"),
         }
         for name, allowed in choices.items():
-            _require(getattr(self, name) in allowed, name, getattr(self, name), f"one of {allowed}")
+            require(getattr(self, name) in allowed, name, getattr(self, name), f"one of {allowed}")
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -86,8 +95,3 @@ class TrainConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
         return cls(**known_fields(cls, values, "training configuration"))
-
-
-def _require(condition: bool, name: str, value: object, expected: str) -> None:
-    if not condition:
-        raise UserError(f"{name} = {value!r} is not possible: expected {expected}.")

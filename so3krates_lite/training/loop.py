@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import time
+import zlib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,7 @@ from so3krates_lite.datasets.splits import Split
 from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
 from so3krates_lite.graph import make_batch
-from so3krates_lite.potential import Potential, energy_and_forces, initialise
+from so3krates_lite.potential import Potential, energy_and_forces, initialise, total_shift
 from so3krates_lite.runtime import hardware, precision_context, precision_of
 from so3krates_lite.training import optimiser as optimisation
 from so3krates_lite.training.config import TrainConfig
@@ -149,13 +150,21 @@ def train(
         if run is None:
             raise UserError("resume=True needs the folder of the run to continue.")
         model, settings, card = run.configuration()
-        split = run.split()
+        split, start = run.split(), run.start()
+        split.check(frames)
+        if card.get("fingerprint") not in (None, fingerprint(frames, split)):
+            raise UserError(
+                f"{run.path} was trained on other frames than these: give --resume the same data."
+            )
     settings = settings or TrainConfig()
-    model = start.config if start is not None else model or ModelConfig()
+    if start is not None:
+        start.check_elements(frames.numbers)
+        model = start.config
+    model = model or ModelConfig()
     _check(frames, split, settings)
     card = {**_facts(frames, split, settings), **(card or {})}
     if run is not None and not resume:
-        run.create(model, settings, split, card)
+        run.create(model, settings, split, card, start)
 
     dtype = precision_of(settings.precision)
     with precision_context(dtype):
@@ -278,12 +287,7 @@ def _check(frames: Frames, split: Split, settings: TrainConfig) -> None:
     for name in ("train", "valid"):
         if len(getattr(split, name)) == 0:
             raise UserError(f"The split has no {name} frames: at least one is needed.")
-    highest = max(split.train.max(), split.valid.max())
-    if highest >= len(frames):
-        raise UserError(
-            f"The split names frame {highest}, but there are only {len(frames)} frames: "
-            "it belongs to another set."
-        )
+    split.check(frames)
 
 
 def _facts(frames: Frames, split: Split, settings: TrainConfig) -> dict[str, Any]:
@@ -293,7 +297,16 @@ def _facts(frames: Frames, split: Split, settings: TrainConfig) -> dict[str, Any
         "training frames": len(split.train),
         "validation frames": len(split.valid),
         "seed": settings.seed,
+        "fingerprint": fingerprint(frames, split),
     }
+
+
+def fingerprint(frames: Frames, split: Split) -> str:
+    """Eight digits that tell one set of training frames from another."""
+    chosen = frames[split.train].trimmed()
+    arrays = (chosen.numbers, chosen.positions, chosen.energy, chosen.forces)
+    parts = [np.asarray(a, float).round(6) + 0.0 for a in arrays if a is not None]
+    return f"{zlib.crc32(b''.join(part.tobytes() for part in parts)):08x}"
 
 
 def _labelled(
@@ -302,9 +315,8 @@ def _labelled(
     """Training frames as one batch, validation frames as chunks; both moved to the device."""
 
     def label(part: Frames, batch, weight) -> Labelled:
-        shifts = np.where(part.numbers > 0, shift[part.numbers], 0).sum(axis=1)
         forces = part.forces[:, : batch.numbers.shape[1]] / scale
-        energy = ((part.energy - shifts) / scale).astype(dtype)
+        energy = ((part.energy - total_shift(part, shift)) / scale).astype(dtype)
         return Labelled(batch, energy, forces.astype(dtype), weight.astype(dtype))
 
     training, valid = frames[split.train].trimmed(), frames[split.valid].trimmed()
@@ -340,7 +352,8 @@ def _check_finite(losses, norms, first_step: int, epoch: int, run: RunFolder | N
         cause = "the loss had been growing: lower the learning rate or clip_norm"
     else:
         cause = "it came suddenly: look for atoms on top of each other, or lower the learning rate"
-    kept = f" The last good checkpoint is kept in {run.path}." if run is not None else ""
+    saved = run is not None and run.state.is_file()
+    kept = f" The last good checkpoint is kept in {run.path}." if saved else ""
     raise TrainingDiverged(
         f"The loss became {losses[k]} at step {first_step + k + 1} (epoch {epoch}); {cause}.{kept}"
     )

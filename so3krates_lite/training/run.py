@@ -3,6 +3,7 @@
     config.json         model and training settings
     split.npz           which frames train, validate, test
     metrics.csv         one row per epoch
+    start.safetensors   the potential it began from, if it was given one
     best.safetensors    the potential of the best validation so far
     state.safetensors   weights, optimiser and counters after the last finished epoch
 
@@ -48,7 +49,12 @@ class RunFolder:
         return self.path / "state.safetensors"
 
     def create(
-        self, model: ModelConfig, settings: TrainConfig, split: Split, facts: dict[str, Any]
+        self,
+        model: ModelConfig,
+        settings: TrainConfig,
+        split: Split,
+        facts: dict[str, Any],
+        start: Potential | None = None,
     ) -> None:
         """Start a new run; a folder that already holds one is refused."""
         if (self.path / "config.json").exists():
@@ -58,6 +64,8 @@ class RunFolder:
             )
         self.path.mkdir(parents=True, exist_ok=True)
         split.save(self.path / "split.npz")
+        if start is not None:
+            start.save(self.path / "start.safetensors")
         content = {
             "format_version": CONFIG_VERSION,
             "model": model.to_dict(),
@@ -72,19 +80,24 @@ class RunFolder:
         if not path.is_file():
             raise UserError(f"{self.path} holds no training run: there is no {path.name} in it.")
         try:
-            content = json.loads(path.read_text())
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path} is not valid JSON: {error}.") from None
-        if content.get("format_version") != CONFIG_VERSION:
-            raise UserError(
-                f"{path} has format {content.get('format_version')}, this version of "
-                f"so3krates-lite reads format {CONFIG_VERSION}: install the matching version."
-            )
-        return (
-            ModelConfig.from_dict(content["model"]),
-            TrainConfig.from_dict(content["training"]),
-            content["facts"],
-        )
+            content = json.loads(path.read_bytes())
+            version = content["format_version"]
+            if version != CONFIG_VERSION:
+                raise UserError(
+                    f"it has format {version}, this version of so3krates-lite reads format "
+                    f"{CONFIG_VERSION}: install the matching version."
+                )
+            model = ModelConfig.from_dict(content["model"])
+            return model, TrainConfig.from_dict(content["training"]), content["facts"]
+        except UserError as error:
+            raise UserError(f"{path} cannot be used: {error}") from None
+        except (KeyError, TypeError, ValueError) as error:
+            raise _damaged(path, error) from None
+
+    def start(self) -> Potential | None:
+        """The potential that the run began from, if it was not a random one."""
+        path = self.path / "start.safetensors"
+        return Potential.load(path) if path.is_file() else None
 
     def split(self) -> Split:
         return Split.load(self.path / "split.npz")
@@ -94,8 +107,11 @@ class RunFolder:
         path = self.path / "metrics.csv"
         if not path.is_file():
             return []
-        with path.open(newline="") as file:
-            return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+        except (TypeError, ValueError, csv.Error) as error:
+            raise _damaged(path, error) from None
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
         text = io.StringIO()
@@ -119,7 +135,18 @@ class RunFolder:
                 f"{self.state} does not fit the run's settings: it holds {len(arrays)} arrays, "
                 f"{structure.num_leaves} are expected. Start a new run."
             )
+        rows = len(self.read_metrics())
+        if rows < counters["epoch"]:
+            raise UserError(
+                f"{self.path / 'metrics.csv'} holds {rows} epochs, but the run had finished "
+                f"{counters['epoch']}: put the whole file back, or start a new run."
+            )
         return jax.tree.unflatten(structure, [arrays[name] for name in sorted(arrays)]), counters
 
     def save_best(self, potential: Potential) -> None:
         potential.save(self.best)
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    reason = str(error).splitlines()[0]
+    return UserError(f"{path} is damaged ({reason}): put a copy back, or start a new run.")
