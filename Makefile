@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test test-fast lint notebooks data clean
+.PHONY: help setup demo lab test test-fast lint notebooks save-notebooks data clean
 
 help:  ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
 
 # The mark is made last, so an interrupted set-up starts over with an empty environment.
 $(READY): pyproject.toml constraints.txt
@@ -34,6 +34,9 @@ test-fast: $(READY)  ## the suite without the notebooks
 
 notebooks: $(READY)  ## run the notebooks and compare their outputs
 	$(BIN)/python -m pytest --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
+
+save-notebooks: $(READY)  ## run the notebooks and save them with their outputs
+	$(BIN)/python tests/save_notebooks.py notebooks/*.ipynb
 
 lint: $(READY)  ## style of code and notebooks
 	@$(BIN)/ruff check .

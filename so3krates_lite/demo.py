@@ -62,9 +62,7 @@ def run_demo(folder: str | Path = "demo", minutes: float = 1.0) -> Path:
     )
     result = train(frames, split, settings=settings, start=potential, folder=folder / "run")
     after, prediction = evaluate(result.potential, unseen, name="after training on, test")
-    print(
-        f"\nThe same network from random weights, for {30 * minutes:.0f} s, to see it learn:\n"
-    )
+    print(f"\nThe same network from random weights, for {30 * minutes:.0f} s, to see it learn:\n")
     fresh_settings = dataclasses.replace(
         settings, max_minutes=minutes / 2, learning_rate=1e-3, ema_decay=0.99
     )

@@ -16,7 +16,10 @@ from so3krates_lite.units import convert
 
 @dataclass(frozen=True)
 class SetErrors:
-    """Errors on one set: energies in eV per structure, forces in eV/Å over all components."""
+    """Errors on one set: energies in eV per structure, forces in eV/Å over all components.
+
+    NaN stands where the set has no such labels.
+    """
 
     name: str
     frames: int
@@ -30,8 +33,8 @@ class SetErrors:
     def row(self, unit: str = "kcal/mol") -> dict[str, str | float]:
         """A line of a table, energies in ``unit``."""
 
-        def value(eV: float) -> float:
-            return float(f"{convert(eV, 'eV', unit):.4g}")
+        def value(eV: float) -> str | float:
+            return float(f"{convert(eV, 'eV', unit):.4g}") if np.isfinite(eV) else "-"
 
         return {
             "set": self.name,
@@ -52,6 +55,8 @@ def evaluate(
     A mean over components leaves padding out; the paper's number stands beside it where the set
     is one that the paper reports.
     """
+    if len(frames) == 0:
+        raise UserError(f"Evaluation needs frames, but {name or 'the set'} has none.")
     if frames.energy is None and frames.forces is None:
         raise UserError("Evaluation needs energies or forces, but the frames have neither.")
     prediction = potential.predict(frames, batch_size=batch_size)

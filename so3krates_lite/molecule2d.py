@@ -1,4 +1,4 @@
-"""The scene of :mod:`so3krates_lite.molecule3d` as a still picture, an SVG written by hand.
+"""A :class:`so3krates_lite.scene.Scene` as a still picture, an SVG written by hand.
 
 A browser without WebGL cannot draw the turning view. This picture needs nothing: the scene is
 projected onto its best view in parallel, cut into small pieces (balls, half sticks, slices of
@@ -13,13 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from so3krates_lite.figures import FONT, NEGATIVE, POSITIVE
-from so3krates_lite.molecule3d import (
-    Scene,
-    atom_radius,
-    element_colour,
-    label_colour,
-    tube_width,
-)
+from so3krates_lite.scene import Scene, atom_radius, element_colour, label_colour, tube_width
 
 
 def _shade(colour: str, share: float, other: int) -> str:
@@ -43,7 +37,7 @@ def molecule_svg(
     """An ``<svg>`` element, its drawing units in Å; arguments as for the mesh of the 3D view.
 
     Args:
-        picture: from :func:`so3krates_lite.molecule3d.scene`.
+        picture: from :func:`so3krates_lite.scene.scene`.
         values: signed attention of the frame's directed pairs.
         limit: end of the scale.
         keep: which pairs are drawn.

@@ -37,6 +37,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from so3krates_lite.errors import UserError
+from so3krates_lite.storage import replacing
 
 FORMAT_VERSION = 1
 BLOCKS = ("feature", "geometric")
@@ -121,8 +122,7 @@ class AttentionRecord:
             form several pairs, one per image, and an atom may be its own neighbour.
         distance: Å, shape (pairs,).
         vector: Å, from receiver to sender with the periodic image in it, shape (pairs, 3).
-        cutoff: radius of the local neighbourhood, Å. Pairs of a spherical (non-local)
-            neighbourhood may be longer.
+        cutoff: radius of the neighbourhood, Å.
         degrees: the degrees l of the geometric block's channels, in order.
         feature: feature attention, channels are heads.
         geometric: geometric attention, channels are ``degrees``.
@@ -294,13 +294,8 @@ class AttentionRecord:
                     arrays[f"{field.name}.{name}"] = getattr(getattr(self, field.name), name)
             elif field.name != "degrees":
                 arrays[field.name] = np.asarray(getattr(self, field.name))
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        try:
-            with part.open("wb") as handle:
-                np.savez_compressed(handle, **arrays)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        with replacing(path) as part, part.open("wb") as handle:
+            np.savez_compressed(handle, **arrays)
         return path
 
     @classmethod

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from so3krates_lite import figures
+from so3krates_lite import curves, figures
 from so3krates_lite.errors import UserError
 from so3krates_lite.page import POLICY, SCRIPT, STYLE
 from so3krates_lite.record import BLOCKS, QUANTITIES, AttentionRecord
+from so3krates_lite.storage import write_atomically
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -52,7 +53,7 @@ def write_report(
     Args:
         path: the file to write, complete or not at all.
         title: the page's heading.
-        metrics: rows (or columns) of a run's metrics, see :func:`figures.learning_curve`.
+        metrics: rows (or columns) of a run's metrics, see :func:`curves.learning_curve`.
         table: rows of errors; keys are the headings and carry the units.
         parity: (reference, predicted) forces in eV/Å, or a mapping with ``'force'`` (eV/Å) and/or
             ``'energy'`` (eV).
@@ -80,11 +81,11 @@ def write_report(
     cards = []
     if metrics:
         say = "Mean absolute errors while it learnt, on logarithmic axes."
-        cards.append(_card("curve", "Learning curve", say, figures.learning_curve(metrics)))
+        cards.append(_card("curve", "Learning curve", say, curves.learning_curve(metrics)))
     for kind, (reference, predicted) in (parity or {}).items():
         what = {"force": "forces", "energy": "energies"}[kind]
         say = f"Predicted against reference {what}; below, the errors on a scale of their own."
-        picture = figures.parity(reference, predicted, quantity=kind, unit=unit)
+        picture = curves.parity(reference, predicted, quantity=kind, unit=unit)
         cards.append(_card(kind, f"{what.capitalize()}, predicted and reference", say, picture))
     if cards:
         body.append(f'<div class="pair">{"".join(cards)}</div>')
@@ -99,7 +100,7 @@ def write_report(
             for key, value in facts.items()
         )
         body.append(_section("facts", "How it was made", f"<dl>{lines}</dl>"))
-    _write(path, _page(title, "\n".join(body)))
+    write_atomically(path, _page(title, "\n".join(body)).encode())
     return path
 
 
@@ -130,16 +131,6 @@ def _page(title: str, body: str) -> str:
 </body>
 </html>
 """
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _section(name: str, heading: str, content: str) -> str:
@@ -207,7 +198,7 @@ def strongest_channel(record: AttentionRecord, block: str = "feature") -> tuple[
 
 def _payload(record: AttentionRecord, picture, start: dict, traces: list[list[int]]) -> dict:
     """What the page's script needs to redraw the views; numbers rounded to four digits."""
-    from so3krates_lite import molecule3d, shapes
+    from so3krates_lite import scene, shapes
 
     def digits(array: np.ndarray) -> list:
         return np.vectorize(lambda v: float(f"{v:.4g}"), otypes=[float])(array).tolist()
@@ -224,7 +215,7 @@ def _payload(record: AttentionRecord, picture, start: dict, traces: list[list[in
         "offset": base64.b64encode((127 * tubes.offset).round().astype(np.int8)).decode(),
         "faces": tubes.faces.tolist(),
         "sides": shapes.SIDES,
-        "widest": molecule3d.WIDEST,
+        "widest": scene.WIDEST,
         "diverging": figures.DIVERGING,
         "sequential": figures.SEQUENTIAL,
         "axis": figures.AXIS,
@@ -246,13 +237,13 @@ def _payload(record: AttentionRecord, picture, start: dict, traces: list[list[in
 
 
 def _attention(record: AttentionRecord, frame: int) -> str:
-    from so3krates_lite import molecule2d, molecule3d
+    from so3krates_lite import molecule2d, molecule3d, scene
 
-    picture = molecule3d.scene(record, frame)
+    picture = scene.scene(record, frame)
     layer, channel = strongest_channel(record)
     end = figures.scale_limit(record, "feature", "weighted")
     values = record.select("feature", layer, channel, "weighted", frame)
-    keep = molecule3d.chosen_pairs(picture, values, end, THRESHOLD)
+    keep = scene.chosen_pairs(picture, values, end, THRESHOLD)
     where = {"frame": frame, "block": "feature", "layer": layer, "channel": channel}
     # the page's script draws the tubes: here there are none yet
     turning = molecule3d.molecule_figure(record, **where, threshold=np.inf, choose=None)

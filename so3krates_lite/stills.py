@@ -17,16 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from so3krates_lite.figures import DIVERGING, NEGATIVE, PALETTE, POSITIVE, TEXT
-from so3krates_lite.frames import Frames
-from so3krates_lite.molecule3d import (
-    Scene,
-    atom_radius,
-    element_colour,
-    label_colour,
-    scene,
-    tube_width,
-)
-from so3krates_lite.record import AttentionRecord, BlockAttention
+from so3krates_lite.scene import Scene, atom_radius, element_colour, label_colour, tube_width
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -126,26 +117,6 @@ def _mixed(colour: str, other: float, share: float) -> tuple[float, ...]:
     from matplotlib.colors import to_rgb
 
     return tuple((1 - share) * c + share * other for c in to_rgb(colour))
-
-
-def scene_of(frames: Frames, frame: int = 0) -> Scene:
-    """The scene of a frame without any attention: what `draw_molecule` needs."""
-    none = np.zeros((1, 0, 1))
-    record = AttentionRecord(
-        numbers=frames.numbers[frame][None],
-        positions=frames.positions[frame][None],
-        frame=np.zeros(0, int),
-        receiver=np.zeros(0, int),
-        sender=np.zeros(0, int),
-        distance=np.zeros(0),
-        vector=np.zeros((0, 3)),
-        cutoff=1.0,
-        degrees=(0,),
-        feature=BlockAttention(none, none, none),
-        geometric=BlockAttention(none, none, none),
-        sphc=np.zeros((2, 1, frames.numbers.shape[1], 1)),
-    )
-    return scene(record)
 
 
 def _order(depth: float) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from synthetic import ethanol_record
 
-from so3krates_lite import figures, molecule2d, molecule3d, shapes
+from so3krates_lite import curves, figures, molecule2d, molecule3d, scene, shapes
 from so3krates_lite.errors import UserError
 from so3krates_lite.record import BLOCKS, QUANTITIES
 from so3krates_lite.units import convert
@@ -84,7 +84,7 @@ def test_distance_figure_draws_every_directed_pair_once(record, quantity):
     assert any("(Å)" in title for title in axis_titles(figure))
 
 
-def test_no_pair_leaves_the_envelope_and_phi_is_read_off_the_record(record):
+def test_no_pair_leaves_the_envelope(record):
     r, phi = figures.cutoff_curve(record)
     assert phi[0] == 1.0 and phi[-1] == 0.0
     assert (np.diff(phi) <= 1e-12).all()
@@ -104,16 +104,16 @@ def test_learning_curve_has_a_log_panel_per_quantity_with_its_unit():
         for n in range(1, 9)
     ]
     rows[3]["valid_energy_mae_eV"] = ""  # an empty cell is left out, not drawn as zero
-    figure = figures.learning_curve(rows)
+    figure = curves.learning_curve(rows)
     assert {figure.layout.yaxis.type, figure.layout.yaxis2.type} == {"log"}
     titles = axis_titles(figure)
     assert "force MAE (eV/Å)" in titles and "energy MAE (eV)" in titles and "epoch" in titles
     assert sorted(len(trace.y) for trace in figure.data) == [7, 8]
     with pytest.raises(UserError, match="column 'epoch'"):
-        figures.learning_curve([{"loss": 1.0}])
+        curves.learning_curve([{"loss": 1.0}])
     with pytest.raises(UserError, match="No energy, force or loss"):
-        figures.learning_curve({"epoch": [1.0], "colour": [2.0]})
-    losses = figures.learning_curve({"epoch": [1, 2], "train_loss": [2.0, 1.0]})
+        curves.learning_curve({"epoch": [1.0], "colour": [2.0]})
+    losses = curves.learning_curve({"epoch": [1, 2], "train_loss": [2.0, 1.0]})
     assert "loss (dimensionless)" in axis_titles(losses)
 
 
@@ -121,22 +121,22 @@ def test_parity_errors_use_all_points_and_the_chosen_unit():
     rng = np.random.default_rng(0)
     reference = rng.normal(size=(500, 9, 3))
     predicted = reference + rng.normal(0, 0.01, reference.shape)
-    figure = figures.parity(reference, predicted, unit="kcal/mol", max_points=100)
+    figure = curves.parity(reference, predicted, unit="kcal/mol", max_points=100)
     mae = convert(np.abs(predicted - reference).mean(), "eV", "kcal/mol")
     note = figure.layout.annotations[0].text
     assert f"MAE {mae:.3g} kcal/mol/Å" in note and "1 in 135 drawn" in note
     assert max(len(trace.x) for trace in figure.data) == 100
     assert all("kcal/mol/Å" in title for title in axis_titles(figure) if title)
-    energy = figures.parity(np.full(3, -4000.0), np.full(3, -4000.1), quantity="energy")
+    energy = curves.parity(np.full(3, -4000.0), np.full(3, -4000.1), quantity="energy")
     assert "MAE 0.1 eV" in energy.layout.annotations[0].text
     with pytest.raises(UserError, match="one shape"):
-        figures.parity(reference, predicted[1:])
+        curves.parity(reference, predicted[1:])
     with pytest.raises(UserError, match="Unknown unit"):
-        figures.parity(reference, predicted, unit="furlong")
+        curves.parity(reference, predicted, unit="furlong")
 
 
 def test_two_directions_of_a_pair_are_two_tubes_on_two_sides(record):
-    picture = molecule3d.scene(record)
+    picture = scene.scene(record)
     middle = picture.tubes.path[:, shapes.RINGS // 2]
     for pair in range(len(picture.pairs)):
         same = (picture.receiver == picture.sender[pair]) & (
@@ -151,23 +151,22 @@ def test_two_directions_of_a_pair_are_two_tubes_on_two_sides(record):
 
 
 def test_chosen_atom_shows_its_own_pairs_and_direction_matters(record):
-    picture = molecule3d.scene(record)
+    picture = scene.scene(record)
     values = record.select(frame=0)
     limit = record.limit()
-    asks = molecule3d.chosen_pairs(picture, values, limit, 0.0, 2, "receiver")
-    answers = molecule3d.chosen_pairs(picture, values, limit, 0.0, 2, "sender")
+    asks = scene.chosen_pairs(picture, values, limit, 0.0, 2, "receiver")
+    answers = scene.chosen_pairs(picture, values, limit, 0.0, 2, "sender")
     assert (picture.receiver[asks] == 2).all() and (picture.sender[answers] == 2).all()
     assert asks.sum() == answers.sum() == 8 and not (asks & answers).any()
     with pytest.raises(UserError, match="Atom 9 does not exist"):
-        molecule3d.chosen_pairs(picture, values, limit, 0.0, 9)
+        scene.chosen_pairs(picture, values, limit, 0.0, 9)
 
 
 def test_small_attention_is_left_out_by_the_threshold(record):
-    picture = molecule3d.scene(record)
+    picture = scene.scene(record)
     values, limit = record.select(frame=0), record.limit()
     counts = [
-        molecule3d.chosen_pairs(picture, values, limit, share).sum()
-        for share in (0, 0.1, 0.5, 1.01)
+        scene.chosen_pairs(picture, values, limit, share).sum() for share in (0, 0.1, 0.5, 1.01)
     ]
     assert counts == sorted(counts, reverse=True) and counts[-1] == 0
     empty = molecule3d.attention_mesh(picture, values, limit, np.zeros(len(values), dtype=bool))
@@ -175,9 +174,9 @@ def test_small_attention_is_left_out_by_the_threshold(record):
 
 
 def test_cross_section_is_proportional_to_size_and_colour_is_the_sign(record):
-    area = molecule3d.tube_width(np.array([0.1, -0.2, 0.4]), 0.4) ** 2
+    area = scene.tube_width(np.array([0.1, -0.2, 0.4]), 0.4) ** 2
     np.testing.assert_allclose(area / area[0], [1, 2, 4])
-    picture = molecule3d.scene(record)
+    picture = scene.scene(record)
     values = record.select(frame=0)
     for sign, colour in ((-1, figures.NEGATIVE), (1, figures.POSITIVE)):
         mesh = molecule3d.attention_mesh(picture, values, record.limit(), np.sign(values) == sign)
@@ -188,7 +187,7 @@ def test_cross_section_is_proportional_to_size_and_colour_is_the_sign(record):
 
 def test_bonds_of_ethanol_are_found():
     record = ethanol_record(frames=1)
-    assert len(molecule3d.scene(record).bonds) == 8
+    assert len(scene.scene(record).bonds) == 8
 
 
 def test_sphere_is_closed_round_and_faces_outward():
@@ -213,16 +212,16 @@ def test_menu_shows_one_state_at_a_time(record, choose, entries):
 
 def test_molecule_stays_in_a_fixed_cube(record):
     figure = molecule3d.molecule_figure(record, choose=None)
-    half = molecule3d.scene(record).half
+    half = scene.scene(record).half
     ranges = {tuple(figure.layout.scene[axis].range) for axis in ("xaxis", "yaxis", "zaxis")}
     assert ranges == {(-half, half)}
     assert np.abs(np.stack([figure.data[0].x, figure.data[0].y, figure.data[0].z])).max() < half
 
 
 def test_still_picture_is_valid_and_draws_every_atom(record):
-    picture = molecule3d.scene(record)
+    picture = scene.scene(record)
     values = record.select(frame=0)
-    keep = molecule3d.chosen_pairs(picture, values, record.limit())
+    keep = scene.chosen_pairs(picture, values, record.limit())
     text = molecule2d.molecule_svg(picture, values, record.limit(), keep, description='a "b" <c>')
     root = ElementTree.fromstring(text)
     assert sum(node.tag == "circle" for node in root) == 9
@@ -239,7 +238,7 @@ def test_one_atom_and_a_straight_molecule_can_be_drawn():
     vector = line[0, record.sender] - line[0, record.receiver]
     distance = np.linalg.norm(vector, axis=1)
     straight = dataclasses.replace(record, positions=line, vector=vector, distance=distance)
-    tubes = molecule3d.scene(straight).tubes
+    tubes = scene.scene(straight).tubes
     assert np.isfinite(tubes.path).all() and np.isfinite(tubes.offset).all()
     figure = molecule3d.molecule_figure(straight, choose=None)
     assert np.isfinite(np.asarray(figure.data[1].x, dtype=float)).all()

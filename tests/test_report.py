@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from synthetic import ethanol_record
 
-from so3krates_lite import figures, molecule3d, report
+from so3krates_lite import figures, report, scene
 from so3krates_lite.errors import UserError
 
 LIBRARY = "/* plotly stands here */"
@@ -120,7 +120,7 @@ def test_data_blocks_are_json_and_hold_the_record_s_values(text, arguments):
     assert data["limit"]["feature"]["weighted"] == record.limit()
     assert sorted(pair for trace in data["traces"] for pair in trace) == list(range(72))
     offset = np.frombuffer(base64.b64decode(data["offset"]), dtype=np.int8)
-    tubes = molecule3d.scene(record).tubes
+    tubes = scene.scene(record).tubes
     np.testing.assert_allclose(offset / 127, tubes.offset.ravel(), atol=0.005)
     layer, channel = data["start"]["layer"], data["start"]["channel"]
     assert np.abs(record.select("feature", layer, channel)).max() == record.limit()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from synthetic import ethanol_record
 
-from so3krates_lite import figures, molecule3d, stills
+from so3krates_lite import figures, scene, stills
 from so3krates_lite.frames import Frames
 
 matplotlib = pytest.importorskip("matplotlib", reason="stills need matplotlib: the extra 'lab'")
@@ -53,21 +53,21 @@ def test_an_svg_is_the_same_each_time(axes):
 
 
 def test_a_molecule_is_seen_from_where_the_view_says(axes, record):
-    scene = molecule3d.scene(record)
-    places = stills.draw_molecule(axes, scene, np.eye(3))
-    np.testing.assert_allclose(places, scene.positions)
-    assert [text.get_text() for text in axes.texts] == scene.labels
+    picture = scene.scene(record)
+    places = stills.draw_molecule(axes, picture, np.eye(3))
+    np.testing.assert_allclose(places, picture.positions)
+    assert [text.get_text() for text in axes.texts] == picture.labels
     values = record.select(frame=0)
     before = len(axes.patches)
-    stills.draw_attention(axes, scene, values, 1.0, np.zeros(len(values), bool))
+    stills.draw_attention(axes, picture, values, 1.0, np.zeros(len(values), bool))
     assert len(axes.patches) == before
-    stills.draw_attention(axes, scene, values, 1.0, np.ones(len(values), bool))
+    stills.draw_attention(axes, picture, values, 1.0, np.ones(len(values), bool))
     assert len(axes.patches) > before
 
 
 def test_frames_need_no_attention_to_be_drawn(record):
     frames = Frames(numbers=record.numbers, positions=record.positions)
-    bare, full = stills.scene_of(frames, -1), molecule3d.scene(record, 1)
+    bare, full = scene.scene(frames, -1), scene.scene(record, 1)
     np.testing.assert_allclose(bare.positions, full.positions)
     np.testing.assert_array_equal(bare.bonds, full.bonds)
 

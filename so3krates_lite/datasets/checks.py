@@ -25,6 +25,7 @@ from so3krates_lite.frames import Frames
 from so3krates_lite.units import ENERGY_UNITS, LENGTH_UNITS
 
 N_SAMPLED = 96
+N_NEAR = 16  # atoms, itself included, among which an atom's neighbour is sought
 FORCE_LIMIT = 8.0  # eV/Å, root mean square; thermal data have 0.3 to 3
 
 # total energies of free atoms, Hartree, non-relativistic: Chakravorty, Gwaltney, Davidson, Parpia,
@@ -56,11 +57,14 @@ def check_plausible(frames: Frames) -> None:
 
     Raises:
         UserError: positions, energies or forces look to be in a unit other than Å, eV and eV/Å;
-            the sentence says which one it looks like, and how to state it.
+            the sentence says which one it looks like, and how to state it; or two atoms are at
+            the same place.
     """
     if len(frames) == 0:
         return
-    sample = frames[np.unique(np.linspace(0, len(frames) - 1, N_SAMPLED).astype(int))]
+    chosen = np.unique(np.linspace(0, len(frames) - 1, N_SAMPLED).astype(int))
+    sample = frames[chosen]
+    _check_apart(sample, chosen)
     _check_lengths(sample)
     _check_forces(sample)
     _check_total_energies(sample)
@@ -70,6 +74,7 @@ def check_plausible(frames: Frames) -> None:
 def nearest_neighbour_ratio(frames: Frames) -> float | None:
     """Median over atoms of the distance to the nearest atom over the sum of covalent radii."""
     from ase.data import covalent_radii
+    from scipy.spatial import cKDTree
 
     ratios = []
     for k in range(len(frames)):
@@ -77,9 +82,9 @@ def nearest_neighbour_ratio(frames: Frames) -> float | None:
         if real.sum() < 2:
             continue
         r, radius = frames.positions[k, real], covalent_radii[frames.numbers[k, real]]
-        distance = np.linalg.norm(r[:, None] - r[None, :], axis=-1)
-        np.fill_diagonal(distance, np.inf)
-        ratios.append((distance / (radius[:, None] + radius[None, :])).min(axis=1))
+        # the atom itself comes first; a large neighbour may touch before a nearer small one
+        distance, near = cKDTree(r).query(r, k=range(2, min(len(r), N_NEAR) + 1))
+        ratios.append((distance / (radius[:, None] + radius[near])).min(axis=1))
     return float(np.median(np.concatenate(ratios))) if ratios else None
 
 
@@ -122,6 +127,17 @@ def work_slope(frames: Frames) -> tuple[float, float] | None:
 
 
 # -- the four tests -------------------------------------------------------------------------------
+
+
+def _check_apart(sample: Frames, frame: Int[np.ndarray, " frames"]) -> None:
+    for k in range(len(sample)):
+        places, count = np.unique(sample.positions[k, sample.mask[k]], axis=0, return_counts=True)
+        if (count > 1).any():
+            x, y, z = places[count > 1][0]
+            raise UserError(
+                f"frame {frame[k]} has {count.max()} atoms at one place, ({x:g}, {y:g}, {z:g}) Å: "
+                f"remove the frame or mend its source"
+            )
 
 
 def _check_lengths(frames: Frames) -> None:

@@ -14,6 +14,7 @@ import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -78,7 +79,7 @@ def load(
     options = {"labels": labels or "original", "energy": energy_unit, "length": length_unit}
     chosen = {file.name for file in known.files if file.part == part} if known else set()
     wanted = "all" if all(path.name in chosen for path in paths) else part
-    sets = [read_file(path, part=wanted, limit=limit, **options) for path in paths]
+    sets = [_read_named(path, part=wanted, limit=limit, **options) for path in paths]
     frames = sets[0] if len(sets) == 1 else Frames.concatenate(sets)
     if limit is not None:
         frames = frames[:limit]
@@ -129,6 +130,20 @@ def _describe(
 # -- files ----------------------------------------------------------------------------------------
 
 
+def _read_named(path: Path, **options: Any) -> Frames:
+    """`read_file`, every error of which names the file."""
+    try:
+        return read_file(path, **options)
+    except UserError as error:
+        if str(path) in str(error):
+            raise
+        raise UserError(f"{path}: {error}") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): check it") from error
+    except (ValueError, TypeError, LookupError) as error:  # what a file holds may be anything
+        raise UserError(f"{path} holds what cannot be read as structures ({error})") from error
+
+
 def read_file(
     path: Path,
     *,
@@ -148,19 +163,21 @@ def read_file(
     if start.startswith(b"PK"):
         return _read_zip(path, part, labels, energy, length)
     if start.startswith(b"\x89HDF") or start.startswith(b"\xfd7zXZ"):
-        _no_parts(path, part)
+        _undivided(path, part, labels)
         return read_qm7x(path, limit=limit)
     if _looks_like_n2p2(start):
-        _no_parts(path, part)
+        _undivided(path, part, labels)
         return read_n2p2(path, energy_unit=energy or "Hartree", length_unit=length or "bohr")
-    _no_parts(path, part)
+    _undivided(path, part, labels)
     frames = _read_by_ase(path)
     return _rescaled(frames, energy, length)
 
 
-def _no_parts(path: Path, part: str) -> None:
+def _undivided(path: Path, part: str, labels: str) -> None:
     if part != "all":
         raise UserError(f"{path} is not divided into parts: load it with part='all' and split it")
+    if labels == "revised":
+        raise UserError(f"{path} holds one set of labels: leave out labels={labels!r}")
 
 
 def _looks_like_n2p2(start: bytes) -> bool:

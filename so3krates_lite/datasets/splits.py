@@ -65,7 +65,7 @@ class Split:
         if top >= len(frames):
             raise UserError(
                 f"the split names frame {top}, but there are only {len(frames)} frames: it belongs "
-                f"to other data"
+                f"to other data, or to more of it"
             )
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -98,7 +98,9 @@ class Split:
             if path.suffix == ".json":
                 content = json.loads(path.read_text(encoding="utf-8"))
             else:
-                with np.load(path, allow_pickle=False) as archive:
+                # numpy leaves a damaged file open when it is given a path
+                stream = io.BytesIO(path.read_bytes())
+                with np.load(stream, allow_pickle=False) as archive:
                     content = {key: archive[key] for key in archive.files}
             version = int(content["format_version"])
             if version != FORMAT_VERSION:
@@ -129,7 +131,7 @@ def random_split(
         UserError: more frames are asked for than there are.
     """
     n_test = _sizes(len(frames), n_train, n_valid, n_test)
-    order = np.random.default_rng(seed).permutation(len(frames))
+    order = _generator(seed).permutation(len(frames))
     return _cut(order, n_train, n_valid, n_test, seed, "random")
 
 
@@ -144,7 +146,7 @@ def energy_stratified_split(
     n_test = _sizes(len(frames), n_train, n_valid, n_test)
     if frames.energy is None:
         raise UserError("these frames have no energies to stratify by: use random_split")
-    rng = np.random.default_rng(seed)
+    rng = _generator(seed)
     composition = np.unique(np.sort(frames.numbers, axis=1), axis=0, return_inverse=True)[1]
     composition = composition.reshape(-1)
     mean = np.bincount(composition, frames.energy) / np.bincount(composition)
@@ -172,7 +174,7 @@ def group_split(
     n_test = _sizes(len(frames), n_train, n_valid, n_test)
     if frames.group is None:
         raise UserError("these frames have no groups: give them with frames.replace(group=...)")
-    rng = np.random.default_rng(seed)
+    rng = _generator(seed)
     labels, group = np.unique(frames.group, return_inverse=True)
     members = [np.flatnonzero(group == g) for g in range(len(labels))]
     sets: dict[str, list[np.ndarray]] = {"train": [], "valid": [], "test": []}
@@ -214,6 +216,12 @@ def _sizes(n: int, n_train: int, n_valid: int, n_test: int | None) -> int:
         parts = f"{n_train} train, {n_valid} valid, {n_test or 0} test"
         raise UserError(f"{asked} frames were asked for ({parts}), but there are only {n}")
     return n - n_train - n_valid if n_test is None else n_test
+
+
+def _generator(seed: int) -> np.random.Generator:
+    if seed < 0:
+        raise UserError(f"seed is {seed}: it cannot be negative")
+    return np.random.default_rng(seed)
 
 
 def _cut(

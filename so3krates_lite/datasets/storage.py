@@ -16,7 +16,7 @@ import numpy as np
 
 from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames, frame_fields
-from so3krates_lite.storage import write_atomically
+from so3krates_lite.storage import replacing, write_atomically
 
 FORMAT = "so3krates-lite frames"
 FORMAT_VERSION = 1
@@ -80,23 +80,20 @@ def write_frames(frames: Frames, path: str | os.PathLike[str]) -> Path:
         return save_frames(frames, path)
     from ase.io import write
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # same ending, so that ASE chooses the same form
-    part = path.with_name(f".part-{os.getpid()}-{path.name}")
-    try:
-        if path.suffix == ".db":
-            _write_database(frames, part)
-        else:
-            write(part, frames.to_atoms())
-        part.replace(path)
-    except Exception as error:  # ASE's writers raise whatever comes
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"{path} could not be written ({reason}): end the name in .npz, .extxyz, .db or "
-            f"another form that ASE writes"
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as part:
+        try:
+            if path.suffix == ".db":
+                _write_database(frames, part)
+            else:
+                write(part, frames.to_atoms())
+        except OSError:
+            raise  # of the place, not of the form
+        except Exception as error:  # ASE's writers raise whatever comes
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(
+                f"{path} could not be written ({reason}): end the name in .npz, .extxyz, .db or "
+                f"another form that ASE writes"
+            ) from error
     return path
 
 

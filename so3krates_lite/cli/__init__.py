@@ -1,0 +1,67 @@
+"""The command line: train, evaluate, predict, look at attention, handle data.
+
+Each command is a thin layer over the Python function of the same name. A user's mistake ends in one
+sentence on standard error and exit status 2; anything else is a bug and shows its trace.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from so3krates_lite import __version__
+from so3krates_lite.cli.data import add_data
+from so3krates_lite.cli.training import add_train
+from so3krates_lite.cli.use import add_attention, add_demo, add_evaluate, add_predict
+from so3krates_lite.errors import UserError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without Å is no reason to stop
+    try:
+        options = build_parser().parse_args(arguments)
+        options.run(options)
+        sys.stdout.flush()  # while a full disk can still be told
+    except UserError as error:
+        print(f"so3krates-lite: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("so3krates-lite: interrupted.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader (`| head`) has left; nothing is wrong
+    except OSError as error:
+        what = f"{error.filename or 'the output'}: {error.strerror or error}"
+        print(f"so3krates-lite: {what}: check path, permissions and room.", file=sys.stderr)
+        return 2
+    return 0
+
+
+class Parser(argparse.ArgumentParser):
+    """Tells a wrong argument as every other mistake is told, in one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}: see `{self.prog} --help`.")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="so3krates-lite",
+        description="Equivariant attention for atoms: train So3krates, use it, look inside it.",
+        epilog="Start with `so3krates-lite demo`. Every command explains itself with --help.",
+    )
+    parser.add_argument("--version", action="version", version=f"so3krates-lite {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    add_train(commands)
+    add_evaluate(commands)
+    add_predict(commands)
+    add_attention(commands)
+    add_data(commands)
+    add_demo(commands)
+    return parser

@@ -1,0 +1,92 @@
+"""What the commands share: how one is declared, how data are read, and which arguments are refused.
+
+An argument's type is also its check. What can be refused before the work, such as a place that may
+not be written to, is refused while the arguments are read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from so3krates_lite.frames import Frames
+
+MODEL_HELP = "a .safetensors file, a run folder, or a bundled model such as ethanol-gfn2"
+DATA_HELP = "a data set's name (see `data list`), or a file: npz, extxyz, db, n2p2 input.data, …"
+
+
+def command(commands, name: str, run, summary: str, more: str = "") -> argparse.ArgumentParser:
+    """Declare a command that calls ``run`` with the parsed arguments."""
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}. {more}".strip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_loading(parser: argparse.ArgumentParser) -> None:
+    """The options of every command that reads data, see :func:`load_data`."""
+    group = parser.add_argument_group("reading the data")
+    group.add_argument("--part", default="all", help="train or test, where the authors divided it")
+    group.add_argument("--labels", help="original or revised, where a file holds both")
+    group.add_argument("--energy-unit", help="of the file, where it does not say (eV, kcal/mol, …)")
+    group.add_argument("--length-unit", help="of the file, where it does not say (Å, bohr, …)")
+    group.add_argument("--limit", type=positive, help="read only so many frames")
+    group.add_argument(
+        "--no-check", action="store_true", help="read on even if units look implausible"
+    )
+
+
+def load_data(options: argparse.Namespace) -> Frames:
+    """Read what the argument ``data`` and the options of :func:`add_loading` name."""
+    from so3krates_lite.datasets import load
+
+    return load(
+        options.data,
+        part=options.part,
+        labels=options.labels,
+        energy_unit=options.energy_unit,
+        length_unit=options.length_unit,
+        limit=options.limit,
+        check=not options.no_check,
+    )
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 upwards."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive whole number")
+    return int(text)
+
+
+def seed_number(text: str) -> int:
+    """A whole number from 0 upwards."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 upwards")
+    return int(text)
+
+
+def folder_to_write(text: str) -> Path:
+    """A folder to write in, refused before the work rather than after it."""
+    path = Path(text)
+    standing = next(place for place in (path, *path.parents) if place.exists())
+    if not standing.is_dir():
+        raise argparse.ArgumentTypeError(f"{standing} is a file, a folder is needed there")
+    if not os.access(standing, os.W_OK | os.X_OK):
+        raise argparse.ArgumentTypeError(f"the folder {standing} may not be written to")
+    return path
+
+
+def file_to_write(text: str) -> Path:
+    """A file to write, refused before the work rather than after it."""
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{path} is a folder, name a file in it")
+    folder_to_write(path.parent)
+    return path

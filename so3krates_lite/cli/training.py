@@ -1,0 +1,149 @@
+"""The command `train`: options for the split, and one for each setting of model and training.
+
+Settings are fields of `ModelConfig` and `TrainConfig`; types and defaults are read from there. Only
+what was given on the command line is handed on; every default stays with its dataclass.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+
+from so3krates_lite.cli.options import (
+    DATA_HELP,
+    MODEL_HELP,
+    add_loading,
+    command,
+    folder_to_write,
+    load_data,
+    positive,
+    seed_number,
+)
+from so3krates_lite.config import ModelConfig
+from so3krates_lite.errors import UserError
+from so3krates_lite.training.config import TrainConfig
+
+MODEL_OPTIONS = {
+    "variant": "which public form is computed: paper, or v0.3 (the later code)",
+    "features": "F, width of the atoms' features",
+    "layers": "number of layers",
+    "degrees": "degrees of the spherical harmonic coordinates",
+    "heads": "heads of the feature attention",
+    "cutoff": "radius of the neighbourhood in Å",
+    "sphc_start": "mean, smooth, sum or zero",
+}
+SPLIT_OPTIONS = {
+    "train": "training frames [1000]",
+    "valid": "validation frames [200]",
+    "test": "test frames [all that remain]",
+    "strategy": "of the split: random, energy-stratified or group [random]",
+}
+TRAIN_OPTIONS = {
+    "epochs": "passes over the training frames, at most",
+    "max_minutes": "stop after so many minutes",
+    "batch_size": "structures per step",
+    "learning_rate": "of Adam, at its highest",
+    "schedule": "plateau, cosine, exponential or constant",
+    "clip_norm": "largest norm of a gradient",
+    "ema_decay": "of the running mean of the weights",
+    "energy_weight": "weight of the energies' squared error",
+    "forces_weight": "weight of the forces' squared error",
+    "energy_shift": "energy zero: one per element, per atom, or none",
+    "stop_patience": "stop after so many validations without improvement (0: never)",
+    "seed": "of weights, order of frames and split",
+    "precision": "float32 or float64",
+}
+
+
+def add_train(commands) -> None:
+    parser = command(
+        commands,
+        "train",
+        _train,
+        "train a potential on labelled structures",
+        "The run folder keeps settings, split, metrics and weights; a run that was\n"
+        "stopped, by whatever means, goes on with --resume as if nothing had happened.\n\n"
+        "  so3krates-lite train ethanol-gfn2 --train 1000 --valid 200 --folder runs/ethanol\n"
+        "  so3krates-lite train ethanol-gfn2 --folder runs/ethanol --resume",
+    )
+    parser.add_argument("data", help=DATA_HELP)
+    parser.add_argument(
+        "--folder", type=folder_to_write, required=True, help="where the run is kept"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")
+    parser.add_argument("--start", help=f"begin from the weights of a model: {MODEL_HELP}")
+    for name, text in SPLIT_OPTIONS.items():
+        kind = str if name == "strategy" else positive
+        parser.add_argument(f"--{name}", type=kind, help=text)
+    add_loading(parser)
+    _add_fields(parser.add_argument_group("model"), ModelConfig, MODEL_OPTIONS)
+    _add_fields(parser.add_argument_group("training"), TrainConfig, TRAIN_OPTIONS)
+
+
+def _add_fields(group, cls: type, options: dict[str, str]) -> None:
+    """One option per field of a dataclass, with its default named and left to the dataclass."""
+    defaults = {field.name: field.default for field in dataclasses.fields(cls)}
+    kinds = {"max_minutes": float, "sphc_start": str, "seed": seed_number}
+    for name, text in options.items():
+        default = defaults[name]
+        kind = kinds.get(name, type(default))
+        more = {"nargs": "+", "type": int} if kind is tuple else {"type": kind}
+        shown = " ".join(map(str, default)) if kind is tuple else default
+        group.add_argument(
+            f"--{name.replace('_', '-')}",
+            help=text if default is None else f"{text} [{shown}]",
+            metavar="NAME" if kind is str else "N",
+            **more,
+        )
+
+
+def _chosen(options: argparse.Namespace, names: dict[str, str]) -> dict:
+    values = {name: getattr(options, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _train(options: argparse.Namespace) -> None:
+    from so3krates_lite.datasets.splits import STRATEGIES
+    from so3krates_lite.evaluation import evaluate, format_table
+    from so3krates_lite.potential import Potential
+    from so3krates_lite.training import train
+    from so3krates_lite.training.run import RunFolder
+
+    model, settings = _chosen(options, MODEL_OPTIONS), _chosen(options, TRAIN_OPTIONS)
+    division = {"train": 1000, "valid": 200, "test": None, "strategy": "random"}
+    division |= (chosen := _chosen(options, SPLIT_OPTIONS))
+    given = [*model, *settings, *chosen, *(["start"] if options.start else [])]
+    if options.resume and given:
+        option = f"--{min(given).replace('_', '-')}"
+        raise UserError(f"--resume takes all settings from the run folder: leave out {option}.")
+    if options.start and model:
+        raise UserError(
+            f"--start takes the model's settings along: leave out --{next(iter(model))}."
+        )
+    strategy = division.pop("strategy")
+    if strategy not in STRATEGIES:
+        raise UserError(f"--strategy {strategy} is not known: choose {', '.join(STRATEGIES)}.")
+    model_config, train_config = ModelConfig(**model), TrainConfig(**settings)
+    start = Potential.load(options.start) if options.start else None
+    frames = load_data(options)
+    if options.resume:
+        split = RunFolder(options.folder).split()
+    else:
+        split = STRATEGIES[strategy](frames, *division.values(), train_config.seed)
+    result = train(
+        frames,
+        split,
+        model=model_config,
+        settings=train_config,
+        folder=options.folder,
+        resume=options.resume,
+        start=start,
+    )
+    rows = []
+    for part in ("valid", "test"):
+        index = getattr(split, part)
+        if len(index):
+            name = f"{frames.info.get('name', 'frames')}, {part}"
+            rows.append(evaluate(result.potential, frames[index], name=name)[0].row())
+    print(format_table(rows))
+    print(f"The best potential is {options.folder / 'best.safetensors'}.")

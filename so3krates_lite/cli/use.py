@@ -1,0 +1,169 @@
+"""The commands that use a trained model: evaluate, predict, attention, demo."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+from so3krates_lite.cli.options import (
+    DATA_HELP,
+    MODEL_HELP,
+    add_loading,
+    command,
+    file_to_write,
+    folder_to_write,
+    load_data,
+)
+from so3krates_lite.errors import UserError
+
+
+def add_evaluate(commands) -> None:
+    parser = command(
+        commands,
+        "evaluate",
+        _evaluate,
+        "errors of a model on labelled structures",
+        "With a run folder as the model, its own test frames are judged.\n\n"
+        "  so3krates-lite evaluate runs/ethanol ethanol-gfn2\n"
+        "  so3krates-lite evaluate model.safetensors md17-ethanol --part test",
+    )
+    parser.add_argument("model", help=MODEL_HELP)
+    parser.add_argument("data", help=DATA_HELP)
+    parser.add_argument("--split", type=Path, help="split file; default: the run folder's")
+    parser.add_argument(
+        "--set", help="train, valid, test or all [test; all where there is no split]"
+    )
+    parser.add_argument("--unit", default="kcal/mol", help="of energies in the table [kcal/mol]")
+    parser.add_argument(
+        "--json", type=file_to_write, help="write the errors (eV, Å) to a file as well"
+    )
+    add_loading(parser)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from so3krates_lite import storage
+    from so3krates_lite.datasets.splits import Split
+    from so3krates_lite.evaluation import evaluate, format_table
+    from so3krates_lite.potential import Potential, bundled_split
+    from so3krates_lite.units import unit
+
+    if options.set not in (None, "train", "valid", "test", "all"):
+        raise UserError(f"--set {options.set} is not known: choose train, valid, test or all.")
+    unit(options.unit)
+    potential = Potential.load(options.model)
+    frames = load_data(options)
+    name = frames.info.get("name", options.data)
+    split = None
+    if options.set != "all":
+        path = options.split or Path(options.model) / "split.npz"
+        if options.split or path.is_file():
+            split = Split.load(path)
+        elif options.data == options.model:
+            split = bundled_split(options.model)
+    if split is not None:
+        split.check(frames)
+        part = options.set or "test"
+        frames = frames[getattr(split, part)]
+        name = f"{name}, {part}"
+    elif options.set not in (None, "all"):
+        raise UserError(
+            f"--set {options.set} needs a split, which neither {options.model} nor --split gives: "
+            "name a run folder, a split file, or leave --set out."
+        )
+    errors, _ = evaluate(potential, frames, name=name)
+    print(format_table([errors.row(options.unit)]))
+    if options.json:
+        plain = {
+            key: None if isinstance(value, float) and math.isnan(value) else value
+            for key, value in dataclasses.asdict(errors).items()
+        }
+        content = json.dumps(plain, indent=2)
+        storage.write_atomically(options.json, content.encode())
+
+
+def add_predict(commands) -> None:
+    parser = command(
+        commands,
+        "predict",
+        _predict,
+        "energies and forces of structures",
+        "Writes what ASE reads (extxyz, db, …) or this package's own npz, by the ending.\n\n"
+        "  so3krates-lite predict ethanol-gfn2 molecules.xyz --out predicted.extxyz",
+    )
+    parser.add_argument("model", help=MODEL_HELP)
+    parser.add_argument("data", help=DATA_HELP)
+    parser.add_argument("--out", type=file_to_write, required=True, help="file to write")
+    parser.add_argument("--stress", action="store_true", help="stress too (periodic structures)")
+    add_loading(parser)
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from so3krates_lite.datasets.storage import write_frames
+    from so3krates_lite.potential import Potential
+
+    potential = Potential.load(options.model)
+    frames = load_data(options)
+    prediction = potential.predict(frames, stress=options.stress)
+    predicted = frames.replace(
+        energy=prediction.energy, forces=prediction.forces, stress=prediction.stress
+    )
+    write_frames(predicted, options.out)
+    print(f"{len(frames)} structures with energies and forces (eV, Å): {options.out}")
+
+
+def add_attention(commands) -> None:
+    parser = command(
+        commands,
+        "attention",
+        _attention,
+        "what each layer, head and degree attends to",
+        "Writes a page to turn and explore in a browser (.html, first structure), or the\n"
+        "numbers (.npz; read them with AttentionRecord.load).\n\n"
+        "  so3krates-lite attention ethanol-gfn2 ethanol-gfn2 --limit 1 --out attention.html",
+    )
+    parser.add_argument("model", help=MODEL_HELP)
+    parser.add_argument("data", help=DATA_HELP)
+    parser.add_argument(
+        "--out", type=file_to_write, required=True, help=".html or .npz file to write"
+    )
+    add_loading(parser)
+
+
+def _attention(options: argparse.Namespace) -> None:
+    from so3krates_lite.potential import Potential
+
+    if options.out.suffix not in (".html", ".npz"):
+        raise UserError(f"--out {options.out}: the name should end in .html or .npz.")
+    potential = Potential.load(options.model)
+    frames = load_data(options)
+    potential.check_elements(frames.numbers)
+    if options.out.suffix == ".html":
+        from so3krates_lite.report import write_report
+
+        record = potential.attention(frames[0])
+        title = f"Attention in {frames.info.get('name', options.data)}"
+        write_report(options.out, title=title, record=record, facts=dict(potential.card))
+    else:
+        potential.attention(frames).save(options.out)
+    print(f"Attention written to {options.out}.")
+
+
+def add_demo(commands) -> None:
+    parser = command(
+        commands,
+        "demo",
+        _demo,
+        "the whole way on bundled data: model, errors, training, attention",
+        "Writes a folder with a page to open in a browser, offline.",
+    )
+    parser.add_argument("--folder", type=folder_to_write, default=Path("demo"), help="[demo]")
+    parser.add_argument("--minutes", type=float, default=1.0, help="of training [1]")
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from so3krates_lite.demo import run_demo
+
+    run_demo(options.folder, options.minutes)
