@@ -28,7 +28,7 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 
 from so3krates_lite.errors import UserError, require
 from so3krates_lite.frames import Frames
-from so3krates_lite.graph import Batch, make_batch, round_up
+from so3krates_lite.graph import Batch, make_batch, room_for_pairs
 from so3krates_lite.potential import Potential
 from so3krates_lite.runtime import precision_context
 
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Room beyond the pairs counted first, and the steps of the ladder above it: the number of pairs in
-# a liquid fluctuates by a few per cent, and every empty place is computed as if it were a pair.
-HEADROOM, GROWTH = 1.05, 1.1
+# Room beyond the pairs counted first: their number in a liquid fluctuates by a few per cent, and
+# every empty place is computed as if it were a pair.
+HEADROOM = 1.05
 
 
 class So3kratesCalculator(Calculator):
@@ -182,9 +182,7 @@ class So3kratesCalculator(Calculator):
         old = self._capacity.get(key, 0)
         if old and pairs <= old:
             return old
-        room = round_up(int(pairs * HEADROOM), GROWTH)
-        if not periodic:  # a molecule cannot have more pairs than this
-            room = min(room, max(atoms * (atoms - 1) // 2, 1))
+        room = room_for_pairs(int(pairs * HEADROOM), atoms, periodic)
         self._capacity[key] = room
         if old:
             log.info(

@@ -129,6 +129,7 @@ def make_batch(
     *,
     atoms: int | None = None,
     pairs: int | None = None,
+    spare: bool = False,
     dtype: np.dtype | type = np.float32,
 ) -> Batch:
     """Stack ``frames`` with their neighbour lists, as numpy arrays: the first use moves them.
@@ -137,6 +138,8 @@ def make_batch(
         frames: one or more structures
         cutoff: in Å, as the model's
         atoms, pairs: room per structure; None: as much as the largest needs
+        spare: round the room for pairs up to the next step of a ladder, so that sets of nearly
+            equal size share one compilation
         dtype: of positions and of everything computed from them
 
     Raises:
@@ -152,6 +155,8 @@ def make_batch(
         lists.append(neighbour_pairs(frames.positions[k, :n], cutoff, cell, pbc))
     n_atoms = _room("atoms", int(frames.n_atoms.max()), atoms)
     n_pairs = _room("pairs", max(len(first) for first, _, _ in lists), pairs)
+    if spare:
+        n_pairs = room_for_pairs(n_pairs, n_atoms, frames.is_periodic)
 
     graphs = len(frames)
     numbers = np.zeros((graphs, n_atoms), np.int32)
@@ -188,6 +193,12 @@ def _room(what: str, needed: int, given: int | None) -> int:
             f"pass {what}={needed} or more."
         )
     return given
+
+
+def room_for_pairs(pairs: int, atoms: int, periodic: bool) -> int:
+    """The next step of the ladder for ``pairs``; never more than a molecule can have."""
+    room = round_up(pairs, growth=1.1)
+    return room if periodic else min(room, max(atoms * (atoms - 1) // 2, 1))
 
 
 def round_up(number: int, growth: float = 1.25) -> int:

@@ -202,16 +202,17 @@ class Potential:
     ) -> Prediction:
         """Energies, forces and optionally stresses of ``frames``.
 
-        All structures are padded to one shape, so that one compilation serves the whole set.
+        All structures are padded to one shape, and a short set is filled up to a power of two, so
+        that few compilations serve sets of any length.
         Elements that the training data did not hold are refused, unless allowed.
         """
         if not allow_unknown_elements:
             self.check_elements(frames.numbers)
-        batch = make_batch(frames, self.config.cutoff, dtype=self.dtype)
+        batch = make_batch(frames, self.config.cutoff, spare=True, dtype=self.dtype)
         flat = np.flatnonzero(np.linalg.det(batch.cell) == 0)
         if stress and len(flat):
             raise UserError(f"stress needs periodic cells with a volume: frame {flat[0]} has none.")
-        size = min(batch_size, len(frames))
+        size = min(batch_size, 1 << (len(frames) - 1).bit_length())
         parts = []
         for start in range(0, len(frames), size):
             index = np.minimum(np.arange(start, start + size), len(frames) - 1)
@@ -224,7 +225,7 @@ class Potential:
 
     def attention(self, frames: Frames) -> AttentionRecord:
         """What every layer, head and degree attended to, for a frame or a trajectory."""
-        batch = make_batch(frames, self.config.cutoff, dtype=self.dtype)
+        batch = make_batch(frames, self.config.cutoff, spare=True, dtype=self.dtype)
         with precision_context(self.dtype):
             record, vectors = jax.device_get(_recorded(self.device_params, batch, self.config))
         return _attention_record(frames, batch, record, vectors, self.config)

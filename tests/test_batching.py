@@ -185,3 +185,17 @@ def test_neighbour_pairs_are_those_of_a_brute_force_search(pbc):
 def test_elements_of_the_test_structures_differ():
     assert set(np.unique(FRAMES.numbers)) - {0} <= set(ELEMENTS)
     assert len(FRAMES.elements) >= 3
+
+
+def test_sets_of_any_length_share_few_compilations():
+    from so3krates_lite import potential as module
+
+    potential = small_potential(small_config())
+    frames = stack(*(molecule(5, seed=k) for k in range(9)))
+    whole = potential.predict(frames)
+    before = module._energy_and_forces._cache_size()
+    for n in range(1, 10):
+        part = potential.predict(frames[:n])
+        assert len(part.energy) == n
+        np.testing.assert_allclose(part.forces, whole.forces[:n], atol=1e-12)
+    assert module._energy_and_forces._cache_size() - before < 7
