@@ -49,8 +49,10 @@ def _attempt(function: Callable, *arguments) -> tuple[object, Feedback | None]:
     except Exception as error:  # whatever a learner's code raises belongs into the answer
         text = f"your function raised {type(error).__name__}: {error}"
         return None, Feedback(WRONG, text)
-    if result is None or result is Ellipsis:
+    if result is Ellipsis:
         return None, Feedback(UNTOUCHED)
+    if result is None:
+        return None, Feedback(WRONG, "your function returned None: is the last line a return?")
     return result, None
 
 
@@ -98,6 +100,9 @@ def check_force_error(force_mae: Callable) -> Feedback:
     for wrong, text in mistakes.items():
         if np.isclose(value, wrong, rtol=1e-3):
             return Feedback(WRONG, text)
+    for wrong, text in mistakes.items():
+        if np.isclose(convert(value, "eV", "kcal/mol"), wrong, rtol=1e-3):
+            return Feedback(WRONG, f"{text} Then convert: 1 eV is 23.06 kcal/mol.")
     return Feedback(WRONG, f"on a small example {right:.4f} is expected, yours gives {value:.4f}.")
 
 
@@ -139,6 +144,13 @@ def check_mirror(mirror: Callable) -> Feedback:
             vectors - 2 * (vectors @ normal)[..., None],
             "the part to take away is a vector: (v · n) times n, not the number v · n alone.",
         ),
+        (2 * part, "this is what to take away; subtract it from the vectors."),
+        (part, "this is the part along the normal; take it away from the vectors, twice."),
+        (vectors + 2 * part, "you added the part along the normal; take it away."),
+        *(
+            (wrong, "v · n is one number for each vector: use @, where * multiplies by component.")
+            for wrong in (vectors - 2 * vectors * normal, vectors - 2 * vectors * normal**2)
+        ),
     ]
     if np.allclose(value, vectors - 2 * part, atol=1e-6):
         return Feedback(RIGHT, "twice the component along the normal, taken away.")
@@ -168,7 +180,9 @@ def check_listener(strongest_listener: Callable) -> Feedback:
     size = np.abs(record.feature.weighted).sum(axis=(0, 2))
     signed = record.feature.weighted.sum(axis=(0, 2))
     loud = np.abs(record.feature.coefficient).sum(axis=(0, 2))
-    first = np.abs(record.feature.weighted[0]).sum(axis=-1)
+    late = np.abs(signed)
+    first, last = np.abs(record.feature.weighted[[0, -1]]).sum(axis=-1)
+    peak = np.abs(record.feature.weighted).max(axis=(0, 2))
 
     def best(values: np.ndarray, given: np.ndarray, wanted: np.ndarray) -> list[int]:
         atoms = range(record.n_atoms())
@@ -200,8 +214,8 @@ def check_listener(strongest_listener: Callable) -> Feedback:
         ),
         (
             list(range(record.n_atoms())),
-            "an atom does not listen to itself: answer with the "
-            "receiver of the pair, not with its sender.",
+            "an atom does not listen to itself: choose the pairs "
+            "with record.sender, answer with record.receiver.",
         ),
         (
             best(signed, record.sender, record.receiver),
@@ -216,6 +230,18 @@ def check_listener(strongest_listener: Callable) -> Feedback:
         (
             best(first, record.sender, record.receiver),
             "you looked at the first layer only: add up all layers and heads.",
+        ),
+        (
+            best(last, record.sender, record.receiver),
+            "you looked at the last layer only: add up all layers and heads.",
+        ),
+        (
+            best(late, record.sender, record.receiver),
+            "both signs cancel in your sum: take the absolute value before you add, not after.",
+        ),
+        (
+            best(peak, record.sender, record.receiver),
+            "you took the largest number of each pair: add up all layers and heads.",
         ),
     ]
     if answers == best(size, record.sender, record.receiver):
@@ -233,8 +259,8 @@ def check_listener(strongest_listener: Callable) -> Feedback:
 
 
 def _practice_record() -> AttentionRecord:
-    """Five atoms on a bent line, two layers, two heads, attention from a seed."""
-    rng = np.random.default_rng(5)
+    """Five atoms, two layers, two heads; with this seed no two of the mistakes look alike."""
+    rng = np.random.default_rng(1)
     positions: Float[np.ndarray, "atoms 3"] = rng.normal(0.0, 1.2, (5, 3))
     receiver, sender = np.nonzero(~np.eye(5, dtype=bool))
     vector = positions[sender] - positions[receiver]
