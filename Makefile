@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test test-fast lint notebooks save-notebooks data clean
+.PHONY: help setup demo lab test test-fast lint notebooks save-notebooks bench data clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -41,6 +41,9 @@ save-notebooks: $(READY)  ## run the notebooks and save them with their outputs
 lint: $(READY)  ## style of code and notebooks
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+
+bench: $(READY)  ## speed beside other implementations: benchmarks/RESULTS.md (half an hour)
+	$(BIN)/python -m benchmarks.run $(ARGS)
 
 data: $(READY)  ## make the bundled data anew in build/ (about a quarter of an hour)
 	@mkdir -p build

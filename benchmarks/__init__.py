@@ -1,0 +1,1 @@
+"""Speed against other implementations, measured side by side; `make bench` runs it."""

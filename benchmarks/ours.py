@@ -1,0 +1,62 @@
+"""The package itself: its epoch on the device, its energies and forces."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.implementation import Implementation
+from so3krates_lite.config import ModelConfig
+from so3krates_lite.frames import Frames
+from so3krates_lite.graph import make_batch
+from so3krates_lite.potential import _energy_and_forces, initialise
+from so3krates_lite.training import TrainConfig
+from so3krates_lite.training import optimiser as optimisation
+from so3krates_lite.training.loop import Hyper, State, _epoch
+from so3krates_lite.training.objective import Labelled, Weights
+
+
+class Ours(Implementation):
+    """So3krates-lite. A call of the epoch's program runs several steps."""
+
+    steps_per_call = 5
+
+    def __init__(self, frames: Frames, config: ModelConfig, batch_size: int) -> None:
+        self.config, settings = config, TrainConfig(batch_size=batch_size)
+        batch = make_batch(frames, config.cutoff)
+        params = initialise(jax.random.key(0), batch[:1], config)
+        adam = optimisation.optimiser(settings.clip_norm)
+        mean_params = jax.tree.map(jnp.copy, params)
+        self.state = State(params, mean_params, adam.init(params), jnp.asarray(0))
+        energy = (frames.energy - frames.energy.mean()).astype(np.float32)
+        weight = np.ones(len(frames), np.float32)
+        labelled = Labelled(batch, energy, frames.forces.astype(np.float32), weight)
+        self.data = jax.device_put(labelled)
+        weights = Weights(settings.energy_weight, settings.forces_weight)
+        self.hyper = Hyper(settings.clip_norm, settings.ema_decay, weights)
+        self.rates = np.full(self.steps_per_call, settings.learning_rate, np.float32)
+        self.order = self.orders(len(frames), batch_size)
+
+    def steps(self) -> tuple:
+        order = np.stack([next(self.order) for _ in range(self.steps_per_call)])
+        return self.state, self.data, order, self.rates, self.hyper
+
+    def trace_training(self):
+        return _epoch.trace(*self.steps(), config=self.config)
+
+    def train(self, compiled, steps: int) -> float:
+        for _ in range(steps // self.steps_per_call):
+            self.state, losses, _ = compiled(*self.steps())
+        return float(losses[-1])
+
+    def trace_evaluation(self):
+        self.batch = self.data[next(self.order)].batch
+        return _energy_and_forces.trace(self.state.params, self.batch, config=self.config)
+
+    def evaluate(self, compiled):
+        return compiled(self.state.params, self.batch)
+
+    @property
+    def parameters(self) -> dict:
+        return self.state.params
