@@ -209,8 +209,7 @@ class Potential:
         if not allow_unknown_elements:
             self.check_elements(frames.numbers)
         batch = make_batch(frames, self.config.cutoff, spare=True, dtype=self.dtype)
-        flat = np.flatnonzero(np.linalg.det(batch.cell) == 0)
-        if stress and len(flat):
+        if stress and len(flat := np.flatnonzero(np.linalg.det(batch.cell) == 0)):
             raise UserError(f"stress needs periodic cells with a volume: frame {flat[0]} has none.")
         size = min(batch_size, 1 << (len(frames) - 1).bit_length())
         parts = []
@@ -223,8 +222,13 @@ class Potential:
         full[:, : forces.shape[1]] = forces
         return Prediction(values + self.shift(frames), full, *rest)
 
-    def attention(self, frames: Frames) -> AttentionRecord:
-        """What every layer, head and degree attended to, for a frame or a trajectory."""
+    def attention(self, frames: Frames, *, allow_unknown_elements: bool = False) -> AttentionRecord:
+        """What every layer, head and degree attended to, for a frame or a trajectory.
+
+        Elements that the training data did not hold are refused, unless allowed.
+        """
+        if not allow_unknown_elements:
+            self.check_elements(frames.numbers)
         batch = make_batch(frames, self.config.cutoff, spare=True, dtype=self.dtype)
         with precision_context(self.dtype):
             record, vectors = jax.device_get(_recorded(self.device_params, batch, self.config))

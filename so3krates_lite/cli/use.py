@@ -139,7 +139,6 @@ def _attention(options: argparse.Namespace) -> None:
         raise UserError(f"--out {options.out}: the name should end in .html or .npz.")
     potential = Potential.load(options.model)
     frames = load_data(options)
-    potential.check_elements(frames.numbers)
     if options.out.suffix == ".html":
         from so3krates_lite.report import write_report
 
