@@ -7,7 +7,6 @@ the molecule with its attention in 3D.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import shutil
 import time
@@ -20,7 +19,7 @@ from so3krates_lite.potential import Potential, bundled_split
 from so3krates_lite.report import write_report
 from so3krates_lite.runtime import hardware
 from so3krates_lite.training import TrainConfig, train
-from so3krates_lite.training.run import RunFolder
+from so3krates_lite.training.run import RunFolder, read_metrics
 
 NAME = "ethanol-gfn2"
 
@@ -108,7 +107,6 @@ def _make_room(folder: Path) -> None:
 
 def _whole_history(metrics: list[dict[str, float]]) -> list[dict[str, float]]:
     """The bundled training's metrics with those of this run after them."""
-    with bundled_path(f"models/{NAME}.metrics.csv").open(newline="") as file:
-        past = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    past = read_metrics(bundled_path(f"models/{NAME}.metrics.csv"))
     last = past[-1]["epoch"] if past else 0
     return past + [{**row, "epoch": row["epoch"] + last} for row in metrics]

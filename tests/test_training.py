@@ -113,18 +113,16 @@ class StopAfter(Silent):
             raise KeyboardInterrupt
 
 
+def interrupt(frames, split, folder, *, after: int, **more) -> None:
+    """Begin a run and stop it once so many epochs are done."""
+    with pytest.raises(KeyboardInterrupt):
+        train(frames, split, folder=folder, progress=StopAfter(after), **more)
+
+
 def test_resumed_run_gives_the_numbers_of_an_uninterrupted_one(
     frames, split, uninterrupted, tmp_path
 ):
-    with pytest.raises(KeyboardInterrupt):
-        train(
-            frames,
-            split,
-            model=MODEL,
-            settings=SETTINGS,
-            folder=tmp_path / "run",
-            progress=StopAfter(2),
-        )
+    interrupt(frames, split, tmp_path / "run", after=2, model=MODEL, settings=SETTINGS)
     assert len(RunFolder(tmp_path / "run").read_metrics()) == 2
     resumed = train(frames, split, folder=tmp_path / "run", resume=True, progress=Silent())
     assert without_time(resumed.metrics) == without_time(uninterrupted.metrics)
@@ -162,15 +160,7 @@ def test_killed_run_resumes_to_the_same_numbers(tmp_path):
 
 
 def test_metrics_beyond_the_saved_state_are_dropped(frames, split, uninterrupted, tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        train(
-            frames,
-            split,
-            model=MODEL,
-            settings=SETTINGS,
-            folder=tmp_path / "run",
-            progress=StopAfter(3),
-        )
+    interrupt(frames, split, tmp_path / "run", after=3, model=MODEL, settings=SETTINGS)
     folder = RunFolder(tmp_path / "run")
     # as if the machine had failed between writing the metrics and writing the state
     folder.write_metrics([*folder.read_metrics(), {**folder.read_metrics()[-1], "epoch": 4.0}])
@@ -224,15 +214,8 @@ def test_run_from_given_weights_resumes_to_the_same_numbers(frames, split, unint
         uninterrupted.potential, element_shift=uninterrupted.potential.element_shift * 1.0001
     )
     whole = run(frames, split, settings=with_settings(epochs=3), start=start)
-    with pytest.raises(KeyboardInterrupt):
-        train(
-            frames,
-            split,
-            settings=with_settings(epochs=3),
-            start=start,
-            folder=tmp_path / "run",
-            progress=StopAfter(1),
-        )
+    settings = with_settings(epochs=3)
+    interrupt(frames, split, tmp_path / "run", after=1, settings=settings, start=start)
     resumed = train(frames, split, folder=tmp_path / "run", resume=True, progress=Silent())
     assert without_time(resumed.metrics) == without_time(whole.metrics)
 

@@ -111,7 +111,8 @@ def _train(options: argparse.Namespace) -> None:
 
     model, settings = _chosen(options, MODEL_OPTIONS), _chosen(options, TRAIN_OPTIONS)
     division = {"train": 1000, "valid": 200, "test": None, "strategy": "random"}
-    division |= (chosen := _chosen(options, SPLIT_OPTIONS))
+    chosen = _chosen(options, SPLIT_OPTIONS)
+    division.update(chosen)
     given = [*model, *settings, *chosen, *(["start"] if options.start else [])]
     if options.resume and given:
         option = f"--{min(given).replace('_', '-')}"
@@ -120,7 +121,7 @@ def _train(options: argparse.Namespace) -> None:
         raise UserError(
             f"--start takes the model's settings along: leave out --{next(iter(model))}."
         )
-    strategy = division.pop("strategy")
+    strategy = division["strategy"]
     if strategy not in STRATEGIES:
         raise UserError(f"--strategy {strategy} is not known: choose {', '.join(STRATEGIES)}.")
     model_config, train_config = ModelConfig(**model), TrainConfig(**settings)
@@ -129,7 +130,8 @@ def _train(options: argparse.Namespace) -> None:
     if options.resume:
         split = RunFolder(options.folder).split()
     else:
-        split = STRATEGIES[strategy](frames, *division.values(), train_config.seed)
+        sizes = (division["train"], division["valid"], division["test"])
+        split = STRATEGIES[strategy](frames, *sizes, train_config.seed)
     result = train(
         frames,
         split,

@@ -151,18 +151,18 @@ def train(
             raise UserError("resume=True needs the folder of the run to continue.")
         model, settings, card = run.configuration()
         split, start = run.split(), run.start()
-        split.check(frames)
-        if card.get("fingerprint") not in (None, fingerprint(frames, split)):
-            raise UserError(
-                f"{run.path} was trained on other frames than these: give --resume the same data."
-            )
     settings = settings or TrainConfig()
     if start is not None:
         start.check_elements(frames.numbers)
         model = start.config
     model = model or ModelConfig()
-    _check(frames, split, settings)
-    card = {**_facts(frames, split, settings), **(card or {})}
+    _check(frames, split)
+    facts = _facts(frames, split, settings)
+    if resume and card.get("fingerprint") not in (None, facts["fingerprint"]):
+        raise UserError(
+            f"{run.path} was trained on other frames than these: give --resume the same data."
+        )
+    card = {**facts, **(card or {})}
     if run is not None and not resume:
         run.create(model, settings, split, card, start)
 
@@ -210,9 +210,11 @@ def _train(
     else:
         best = None
 
+    machine = hardware()
+
     def potential_of(params: dict, row: dict[str, float]) -> Potential:
         results = {**card, "wall time / s": round(row["wall_s"], 1), "epoch": int(row["epoch"])}
-        results["hardware"] = hardware()
+        results["hardware"] = machine
         return Potential(model, jax.device_get(params), shift, scale, results)
 
     progress = progress or progress_for_here()
@@ -280,7 +282,7 @@ def _train(
     return TrainResult(best, metrics, None if run is None else run.path)
 
 
-def _check(frames: Frames, split: Split, settings: TrainConfig) -> None:
+def _check(frames: Frames, split: Split) -> None:
     for name in ("energy", "forces"):
         if getattr(frames, name) is None:
             raise UserError(f"Training needs {name}, but the frames have none.")

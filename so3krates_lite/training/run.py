@@ -105,13 +105,7 @@ class RunFolder:
     def read_metrics(self) -> list[dict[str, float]]:
         """One row per epoch, as numbers."""
         path = self.path / "metrics.csv"
-        if not path.is_file():
-            return []
-        try:
-            with path.open(newline="", encoding="utf-8") as file:
-                return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
-        except (TypeError, ValueError, csv.Error) as error:
-            raise _damaged(path, error) from None
+        return read_metrics(path) if path.is_file() else []
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
         text = io.StringIO()
@@ -145,6 +139,15 @@ class RunFolder:
 
     def save_best(self, potential: Potential) -> None:
         potential.save(self.best)
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """The rows of a metrics file, as numbers."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+    except (TypeError, ValueError, csv.Error) as error:
+        raise _damaged(path, error) from None
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
