@@ -42,7 +42,7 @@ lint: $(READY)  ## style of code and notebooks
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
-bench: $(READY)  ## speed beside other implementations: benchmarks/RESULTS.md (half an hour)
+bench: $(READY)  ## speed beside other implementations: benchmarks/RESULTS.md (an hour or more)
 	$(BIN)/python -m benchmarks.run $(ARGS)
 
 data: $(READY)  ## make the bundled data anew in build/ (about a quarter of an hour)

@@ -1,44 +1,56 @@
-"""What an implementation offers to be measured: set up, trace, run."""
+"""What an implementation offers to be measured: read, set up, get ready, run.
+
+Nothing here needs JAX or PyTorch; `with_jax.py` and `with_torch.py` say how each of them does it.
+"""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
-import jax
 import numpy as np
+
+KINDS = ("training", "evaluation")
 
 
 class Implementation(ABC):
-    """A model with its training data, made from frames (eV, Å), a configuration and a batch size.
+    """A model with its training data, made from structures (eV, Å), settings and a batch size.
 
-    Making one draws parameters and moves the data to the device. What is traced is compiled by the
-    caller, who hands the result back to `train` and `evaluate`.
+    Making one draws parameters, searches neighbours and moves the data to the device. There are two
+    kinds of work: "training", full updates on new frames each step, and "evaluation", the energy
+    and forces of one batch.
     """
 
     steps_per_call = 1
+    neighbours = math.nan  # time (s) of the neighbour search, a part of the set-up
+
+    @staticmethod
+    @abstractmethod
+    def start_device() -> None:
+        """Wait until the framework has found its device."""
+
+    @staticmethod
+    @abstractmethod
+    def read(frames: str, settings: dict) -> tuple[Any, Any]:
+        """Structures from an npz file and settings in the form that the constructor takes."""
 
     @abstractmethod
-    def trace_training(self) -> jax.stages.Traced:
-        """The program of a training step (or of several, see `train`)."""
+    def prepare(self, kind: str) -> dict[str, float]:
+        """Trace and compile, where the framework does; the time of each in seconds."""
 
     @abstractmethod
-    def train(self, compiled: Any, steps: int) -> float:
-        """Run ``steps`` full updates (a multiple of `steps_per_call`); the last one's loss."""
+    def run(self, kind: str) -> int:
+        """One call, until its results are there; how many steps or evaluations it was."""
 
     @abstractmethod
-    def trace_evaluation(self) -> jax.stages.Traced:
-        """The program of the energy and forces of one batch."""
+    def wait(self) -> None:
+        """Return when the device has nothing left to do."""
 
     @abstractmethod
-    def evaluate(self, compiled: Any) -> Any:
-        """Energy and forces of one batch; may return before they are ready."""
-
-    @property
-    @abstractmethod
-    def parameters(self) -> Any:
-        """The tree of trained values."""
+    def facts(self) -> dict[str, Any]:
+        """Parameters, platform, hardware, versions and, off the CPU, the device's peak memory."""
 
     @staticmethod
     def orders(n_frames: int, batch_size: int) -> Iterator[np.ndarray]:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 import jax
 import numpy as np
 
-from benchmarks.implementation import Implementation
+from benchmarks.with_jax import JaxImplementation
 from so3krates_lite.config import ModelConfig
 from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
@@ -33,14 +34,21 @@ from mlff.training.run import train_step_fn
 def inputs_of(frames: Frames, cutoff: float) -> dict[str, np.ndarray]:
     """The arrays the original takes; directed pairs, filled up with -1."""
     lists = []
-    for numbers, positions in zip(frames.numbers, frames.positions, strict=True):
-        first, second, _ = neighbour_pairs(positions[numbers > 0], cutoff)
-        lists.append((np.concatenate([first, second]), np.concatenate([second, first])))
-    room = max(len(i) for i, _ in lists)
+    for k, numbers in enumerate(frames.numbers):
+        box = (frames.cell[k], frames.pbc[k]) if frames.is_periodic else ()
+        first, second, offset = neighbour_pairs(frames.positions[k][numbers > 0], cutoff, *box)
+        indices = np.concatenate([first, second]), np.concatenate([second, first])
+        lists.append((*indices, np.concatenate([offset, -offset])))
+    room = max(len(i) for i, _, _ in lists)
     idx_i, idx_j = np.full((2, len(frames), room), -1, np.int32)
-    for k, (i, j) in enumerate(lists):
-        idx_i[k, : len(i)], idx_j[k, : len(j)] = i, j
+    offsets = np.zeros((len(frames), room, 3), np.float32)
+    for k, (i, j, offset) in enumerate(lists):
+        idx_i[k, : len(i)], idx_j[k, : len(j)], offsets[k, : len(i)] = i, j, offset
+    # offsets are in Å already, so the cell that scales them is the identity
+    cell = np.broadcast_to(np.eye(3, dtype=np.float32), (len(frames), 3, 3))
+    periodic = {keys["unit_cell"]: cell, keys["cell_offset"]: offsets} if frames.is_periodic else {}
     return {
+        **periodic,
         keys["atomic_position"]: frames.positions.astype(np.float32),
         keys["atomic_type"]: frames.numbers.astype(np.int32),
         keys["idx_i"]: idx_i,
@@ -49,7 +57,7 @@ def inputs_of(frames: Frames, cutoff: float) -> dict[str, np.ndarray]:
     }
 
 
-class Original(Implementation):
+class Original(JaxImplementation):
     """mlff's So3krates, with its Python loop over steps."""
 
     def __init__(self, frames: Frames, config: ModelConfig, batch_size: int) -> None:
@@ -66,6 +74,7 @@ class Original(Implementation):
                 "degrees": degrees,
                 "r_cut": config.cutoff,
                 "n_rbf": config.radial_functions,
+                "mic": frames.is_periodic,
             },
             so3krates_layer_kwargs={
                 "n_heads": config.heads,
@@ -78,7 +87,10 @@ class Original(Implementation):
         )
         energy = (frames.energy - frames.energy.mean()).astype(np.float32)[:, None]
         targets = {keys["energy"]: energy, keys["force"]: frames.forces.astype(np.float32)}
-        self.data = jax.device_put((inputs_of(frames, config.cutoff), targets))
+        begin = time.perf_counter()
+        inputs = inputs_of(frames, config.cutoff)
+        self.neighbours = time.perf_counter() - begin
+        self.data = jax.device_put((inputs, targets))
         first = jax.tree.map(lambda leaf: leaf[0], self.data[0])
         params = net.init(jax.random.PRNGKey(0), first)
         observables = jax.vmap(get_obs_and_force_fn(net), in_axes=(None, 0))

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
+import time
+
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.implementation import Implementation
+from benchmarks.with_jax import JaxImplementation
 from so3krates_lite.config import ModelConfig
 from so3krates_lite.frames import Frames
 from so3krates_lite.graph import make_batch
 from so3krates_lite.potential import _energy_and_forces, initialise
 from so3krates_lite.training import TrainConfig
-from so3krates_lite.training import optimiser as optimisation
-from so3krates_lite.training.loop import Hyper, State, _epoch
+from so3krates_lite.training.loop import Hyper, _epoch, start_state
 from so3krates_lite.training.objective import Labelled, Weights
 
 
-class Ours(Implementation):
+class Ours(JaxImplementation):
     """So3krates-lite. A call of the epoch's program runs several steps."""
 
-    steps_per_call = 5
+    steps_per_call = 20
 
     def __init__(self, frames: Frames, config: ModelConfig, batch_size: int) -> None:
         self.config, settings = config, TrainConfig(batch_size=batch_size)
+        begin = time.perf_counter()
         batch = make_batch(frames, config.cutoff)
+        self.neighbours = time.perf_counter() - begin
         params = initialise(jax.random.key(0), batch[:1], config)
-        adam = optimisation.optimiser(settings.clip_norm)
-        mean_params = jax.tree.map(jnp.copy, params)
-        self.state = State(params, mean_params, adam.init(params), jnp.asarray(0))
+        self.state = start_state(params)
         energy = (frames.energy - frames.energy.mean()).astype(np.float32)
         weight = np.ones(len(frames), np.float32)
         labelled = Labelled(batch, energy, frames.forces.astype(np.float32), weight)

@@ -8,20 +8,20 @@ the median over rounds (or over starts), a ratio is formed within one run only.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import os
-import shutil
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.contenders import PEERS, WORKERS, Contender, contenders
+from benchmarks.implementation import KINDS
+from benchmarks.processes import Worker, WorkerFailed
+from benchmarks.report import Case, Result, section, write
+from benchmarks.systems import water_box
 from so3krates_lite.config import ModelConfig
 from so3krates_lite.datasets import load, locate, save_frames
 from so3krates_lite.errors import UserError
@@ -30,127 +30,9 @@ from so3krates_lite.frames import Frames
 HERE = Path(__file__).resolve().parent
 MOLECULES = {"ethanol": ("md17-ethanol", "ethanol-gfn2"), "aspirin": ("md17-aspirin",)}
 BATCHES = (1, 10, 100)
+WATER = (33, 333, 3333)  # molecules: about 100, 1,000 and 10,000 atoms
 N_FRAMES = 200
 TINY = {"features": 12, "layers": 2, "heads": 2, "radial_hidden": 8, "spherical_hidden": 8}
-HEADER = (
-    *("molecule", "batch", "implementation", "import / s", "set-up / s", "trace / s"),
-    *("compile / s", "first step / s", "until first step / s", "training step / ms"),
-    *("energy and forces: trace and compile / s", "energy and forces / ms", "peak memory / MiB"),
-)
-UNTIL_FIRST_STEP = tuple(
-    "import;set-up;training: trace;training: compile;training: first".split(";")
-)
-LEGEND = """\
-Median of {starts} fresh start(s) and of {rounds} interleaved rounds per start; in brackets how many
-times as long as ours of the same form and the same run. *Import* runs from the start of the process
-to JAX's device being ready. *Set-up* draws parameters and moves the data. *Trace* includes
-lowering. *First step* ends with the first loss at hand; ours brings {steps} losses at once. A
-training step is energy and force loss, its gradient and the whole Adam update, on new frames each
-step. *Second start* finds its programs in the compilation cache; all other starts find none. Memory
-is the process's, compiler included{device}. F = {features}, {layers} layers, degrees {degrees},
-{heads} heads, cutoff {cutoff} Å, float32."""
-
-
-@dataclass
-class Contender:
-    """A row of the table: which worker, which form of the network, which compilation cache."""
-
-    label: str
-    worker: str
-    variant: str
-    cached: bool = False  # keeps compiled programs, or finds those of the row before
-    starts_only: bool = False
-    python: str = sys.executable
-
-
-@dataclass
-class Result:
-    """All that was measured of a contender; times in seconds."""
-
-    times: dict[str, list[float]] = field(default_factory=dict)
-    facts: dict = field(default_factory=dict)
-    failure: str = ""
-
-    def add(self, name: str, seconds: float) -> None:
-        self.times.setdefault(name, []).append(seconds)
-
-    def median(self, *names: str) -> float | None:
-        """Sum of the medians of ``names``; None if one of them was not measured."""
-        if not all(name in self.times for name in names):
-            return None
-        return sum(statistics.median(self.times[name]) for name in names)
-
-
-class WorkerFailed(Exception):
-    """A worker ended early; the message is the last thing it said."""
-
-
-class Worker:
-    """A contender's process."""
-
-    def __init__(self, contender: Contender, cache: Path) -> None:
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(
-                [str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-            ),
-            "SO3KRATES_COMPILATION_CACHE": str(cache) if contender.cached else "off",
-            # several processes share a GPU's memory
-            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-        }
-        environment.pop("JAX_COMPILATION_CACHE_DIR", None)
-        # lives as long as the process
-        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
-        self.launched = time.time()
-        self.process = subprocess.Popen(
-            [contender.python, "-m", "benchmarks.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
-            text=True,
-            env=environment,
-        )
-
-    def ask(self, **request):
-        try:
-            self.process.stdin.write(json.dumps(request) + "\n")
-            self.process.stdin.flush()
-            answer = self.process.stdout.readline()
-        except BrokenPipeError:
-            answer = ""
-        if not answer:
-            self.process.wait()
-            self.errors.seek(0)
-            said = [line for line in self.errors.read().splitlines() if line.strip()]
-            last = said[-1] if said else "no message"
-            raise WorkerFailed(f"{last} (exit code {self.process.returncode})")
-        return json.loads(answer)
-
-    def close(self) -> None:
-        self.process.stdin.close()
-        self.process.stdout.close()
-        self.process.wait()
-        self.errors.close()
-
-
-def contenders() -> tuple[list[Contender], list[str]]:
-    """Who takes part here, and why who does not."""
-    rows = [
-        Contender("ours", "ours", "paper", cached=True),
-        Contender("ours, second start", "ours", "paper", cached=True, starts_only=True),
-        Contender("straightforward", "straightforward", "paper"),
-    ]
-    checkout = os.environ.get("SO3KRATES_MLFF")
-    if not checkout:
-        return rows, ["original (mlff): SO3KRATES_MLFF names no checkout"]
-    if not (Path(checkout) / "mlff" / "nn").is_dir():
-        return rows, ["original (mlff): the checkout SO3KRATES_MLFF names lacks mlff/nn"]
-    python = os.environ.get("SO3KRATES_MLFF_PYTHON", sys.executable)
-    if not shutil.which(python):
-        return rows, ["original (mlff): SO3KRATES_MLFF_PYTHON names no program"]
-    rows.append(Contender("ours, v0.3 form", "ours", "v0.3"))
-    rows.append(Contender("original (mlff), v0.3 form", "original", "v0.3", python=python))
-    return rows, []
 
 
 def geometries(molecule: str) -> Frames:
@@ -163,127 +45,129 @@ def geometries(molecule: str) -> Frames:
     raise UserError(f"{MOLECULES[molecule][0]} is not on this machine (see SO3KRATES_DATA)")
 
 
+def settings_of(contender: Contender, tiny: bool) -> dict:
+    """What a worker needs to know of its network."""
+    if contender.worker in PEERS:
+        return {"tiny": tiny}
+    return ModelConfig(variant=contender.variant, **(TINY if tiny else {})).to_dict()
+
+
 def measure(
     rows: list[Contender],
     frames: Path,
     batch: int,
+    kinds: tuple[str, ...],
     arguments: argparse.Namespace,
-    configurations: dict[str, ModelConfig],
-) -> list[Result]:
-    """All contenders on one case."""
-    results = [Result() for _ in rows]
+) -> dict[str, Result]:
+    """All contenders on one case, by their labels."""
+    results = {contender.label: Result() for contender in rows}
     for _ in range(arguments.starts):
         with tempfile.TemporaryDirectory() as cache:
             running: list[tuple[Worker, Result]] = []
-            for contender, result in zip(rows, results, strict=True):
-                worker = Worker(contender, Path(cache))
-                try:
-                    times = worker.ask(
-                        do="start",
-                        name=contender.worker,
-                        config=configurations[contender.variant].to_dict(),
-                        frames=str(frames),
-                        batch_size=batch,
-                        launched=worker.launched,
-                    )
-                    for name, seconds in times.items():
-                        result.add(name, seconds)
-                    result.facts = worker.ask(do="facts")
-                except WorkerFailed as failure:
-                    result.failure = str(failure)
-                shown = result.failure or f"{result.median(*UNTIL_FIRST_STEP):.1f} s to first step"
+            for contender in rows:
+                result = results[contender.label]
+                if result.failure:
+                    continue
+                worker = Worker(contender, Path(cache), arguments.timeout)
+                begin_case(worker, contender, result, frames, batch, kinds, arguments.tiny)
+                shown = result.failure or f"ready after {time.time() - worker.launched:.1f} s"
                 print(f"  {contender.label}: {shown}", file=sys.stderr, flush=True)
                 if result.failure or contender.starts_only:
                     worker.close()
                 else:
                     running.append((worker, result))
-            for _ in range(arguments.rounds):
-                for kind in ("training", "evaluation"):
-                    for worker, result in list(running):
-                        try:
-                            request = {"kind": kind, "seconds": arguments.seconds}
-                            result.add(kind, worker.ask(do="repeat", **request))
-                        except WorkerFailed as failure:
-                            result.failure = str(failure)
-                            running.remove((worker, result))
-                            worker.close()
-            for worker, result in running:
-                result.facts = worker.ask(do="facts")
+            take_turns(running, kinds, arguments)
+            for worker, _ in running:
                 worker.close()
     return results
 
 
-def lines(molecule: str, batch: int, rows: list[Contender], results: list[Result]) -> list[str]:
-    """The case's lines of the table."""
-    own = {c.variant: r for c, r in reversed(list(zip(rows, results, strict=True)))}
-
-    def cell(contender, result, *names: str, scale: float = 1, ratio: bool = False) -> str:
-        value = result.median(*names)
-        if value is None:
-            return "–"
-        text = f"{value * scale:.3g}" if value * scale < 1000 else f"{value * scale:.0f}"
-        reference = own[contender.variant]
-        compared = reference.median(*names) if ratio and reference is not result else None
-        return f"{text} ({value / compared:.2g}×)" if compared else text
-
-    table = []
-    for contender, result in zip(rows, results, strict=True):
-        if result.failure:
-            row = [f"failed: {result.failure}".replace("|", "/"), *["–"] * (len(HEADER) - 4)]
-        else:
-            both = ("evaluation: trace", "evaluation: compile")
-            memory = [f"{result.facts['memory']:.0f}"]
-            if "device memory" in result.facts:
-                memory.append(f"{result.facts['device memory']:.0f}")
-            row = [
-                *(cell(contender, result, name) for name in UNTIL_FIRST_STEP),
-                cell(contender, result, *UNTIL_FIRST_STEP, ratio=True),
-                cell(contender, result, "training", scale=1000, ratio=True),
-                cell(contender, result, *both, ratio=True),
-                cell(contender, result, "evaluation", scale=1000, ratio=True),
-                " + ".join(memory),
-            ]
-        table.append("| " + " | ".join([molecule, str(batch), contender.label, *row]) + " |")
-    return table
+def begin_case(
+    worker: Worker,
+    contender: Contender,
+    result: Result,
+    frames: Path,
+    batch: int,
+    kinds: tuple[str, ...],
+    tiny: bool,
+) -> None:
+    """Let a worker set itself up, and keep how long each part took."""
+    try:
+        times = worker.ask(
+            do="start",
+            name=contender.worker,
+            settings=settings_of(contender, tiny),
+            frames=str(frames),
+            batch_size=batch,
+            kinds=kinds,
+            launched=worker.launched,
+        )
+        for name, seconds in times.items():
+            result.add(name, seconds)
+        result.facts = worker.ask(do="facts")
+    except WorkerFailed as failure:
+        result.failure = str(failure)
 
 
-def write(path: Path, section: str, platform: str) -> None:
-    """Put the section of this kind of device into ``path``; those of other devices stay."""
-    title = "# Benchmark results\n"
-    old = path.read_text() if path.is_file() else title
-    start, *sections = old.split("\n## ")
-    kept = [part.rstrip() for part in sections if not part.startswith(f"{platform.upper()}\n")]
-    path.write_text("\n\n## ".join([start.rstrip(), *sorted([*kept, section.rstrip()])]) + "\n")
+def take_turns(
+    running: list[tuple[Worker, Result]], kinds: tuple[str, ...], arguments: argparse.Namespace
+) -> None:
+    """Rounds of short turns; who is slow has fewer, and who fails is out."""
+    spent: dict[tuple[Worker, str], list[float]] = {}
+    for _ in range(arguments.rounds):
+        for kind in kinds:
+            for worker, result in list(running):
+                turns = spent.setdefault((worker, kind), [])
+                if turns and sum(turns) + turns[-1] > arguments.patience:
+                    continue
+                begin = time.monotonic()
+                try:
+                    request = {"kind": kind, "seconds": arguments.seconds}
+                    result.add(kind, worker.ask(do="repeat", **request))
+                    turns.append(time.monotonic() - begin)
+                except WorkerFailed as failure:
+                    result.failure = str(failure)
+                    running.remove((worker, result))
+                    worker.close()
+    for worker, result in list(running):
+        try:
+            result.facts = worker.ask(do="facts")
+        except WorkerFailed as failure:
+            result.failure = str(failure)
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="ethanol at batch 10 only, no file")
-    parser.add_argument("--tiny", action="store_true", help="a tiny network: does it all run?")
-    parser.add_argument("--molecules", nargs="+", choices=MOLECULES, default=list(MOLECULES))
-    parser.add_argument("--batches", nargs="+", type=int, default=list(BATCHES), metavar="B")
-    parser.add_argument("--starts", type=int, default=1, help="fresh processes of each (1)")
-    parser.add_argument("--rounds", type=int, default=7, help="rounds of taking turns (7)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of a turn (2)")
-    parser.add_argument("--output", type=Path, help="file (benchmarks/RESULTS.md if complete)")
+    add = parser.add_argument
+    add("--quick", action="store_true", help="ethanol at batch 10 and no water; no file")
+    add("--tiny", action="store_true", help="tiny networks: does it all run? No file")
+    add("--only", nargs="+", choices=WORKERS, default=list(WORKERS), help="who takes part")
+    add("--molecules", nargs="*", choices=MOLECULES, default=list(MOLECULES))
+    add("--batches", nargs="+", type=int, default=list(BATCHES), metavar="B")
+    add("--water", nargs="*", type=int, default=list(WATER), metavar="N", help="water molecules")
+    add("--starts", type=int, default=1, help="fresh processes of each (1)")
+    add("--rounds", type=int, default=7, help="rounds of taking turns (7)")
+    add("--seconds", type=float, default=2.0, help="length of a turn (2)")
+    add("--patience", type=float, default=60.0, help="seconds of turns for one figure (60)")
+    add("--timeout", type=float, default=900.0, help="seconds for a start or a turn (900)")
+    add("--output", type=Path, help="file (benchmarks/RESULTS.md if complete)")
+    add("--raw", type=Path, help="file for every single time, as JSON")
     arguments = parser.parse_args()
-    complete = not (arguments.quick or arguments.tiny)
     if arguments.quick:
-        arguments.molecules, arguments.batches = ["ethanol"], [10]
-    if complete and arguments.molecules == list(MOLECULES) and arguments.batches == [*BATCHES]:
+        arguments.molecules, arguments.batches, arguments.water = ["ethanol"], [10], []
+    chosen = (arguments.only, arguments.molecules, arguments.batches, arguments.water)
+    everything = (list(WORKERS), list(MOLECULES), list(BATCHES), list(WATER))
+    if chosen == everything and not arguments.tiny:
         arguments.output = arguments.output or HERE / "RESULTS.md"
     return arguments
 
 
 def main() -> None:
     arguments = parse()
-    own = TINY if arguments.tiny else {}
-    configurations = {v: ModelConfig(variant=v, **own) for v in ("paper", "v0.3")}
-    rows, skipped = contenders()
-    table = ["| " + " | ".join(HEADER) + " |", "|" + " --- |" * len(HEADER)]
-    facts: dict = {}
-    sources = []
+    rows, skipped = contenders(arguments.only)
+    cases, sources = [], []
     with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "frames.npz"
         for molecule in arguments.molecules:
             try:
                 frames = geometries(molecule)
@@ -291,43 +175,32 @@ def main() -> None:
                 skipped.append(f"{molecule}: {error}")
                 continue
             sources.append(f"{molecule} from {frames.info.get('name', 'unnamed frames')}")
-            path = Path(folder) / f"{molecule}.npz"
             save_frames(frames, path)
             for batch in arguments.batches:
-                print(f"{molecule}, batch {batch}", file=sys.stderr, flush=True)
-                results = measure(rows, path, batch, arguments, configurations)
-                table += lines(molecule, batch, rows, results)
-                facts = next((r.facts for r in results if r.facts), facts)
-    if not facts:
-        raise SystemExit("Nothing could be measured: " + "; ".join(skipped))
-    config = configurations["paper"]
-    legend = LEGEND.format(
-        starts=arguments.starts,
-        rounds=arguments.rounds,
-        steps=facts["steps per call"],
-        device=", plus the device's" if "device memory" in facts else "",
-        features=config.features,
-        layers=config.layers,
-        degrees=" ".join(map(str, config.degrees)),
-        heads=config.heads,
-        cutoff=config.cutoff,
-    )
-    versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
-    section = [
-        facts["platform"].upper(),
-        "",
-        f"{datetime.date.today()}; {facts['hardware']}; {versions}; {', '.join(sources)}.",
-        "",
-        *table,
-        "",
-        legend,
-        *[f"\nLeft out: {reason}." for reason in skipped],
-    ]
-    section = "\n".join(section)
-    print(section)
+                title = f"{molecule}, batch {batch}"
+                print(title, file=sys.stderr, flush=True)
+                results = measure(rows, path, batch, KINDS, arguments)
+                cases.append(Case(title, int(frames.n_atoms[0]), results))
+        for molecules in arguments.water:
+            frames = water_box(molecules)
+            print(frames.info["name"], file=sys.stderr, flush=True)
+            save_frames(frames, path)
+            lasting = [row for row in rows if not row.starts_only]
+            results = measure(lasting, path, 1, ("evaluation",), arguments)
+            cases.append(Case(frames.info["name"], 3 * molecules, results, large=True))
+    config = ModelConfig(**(TINY if arguments.tiny else {}))
+    try:
+        platform, text = section(
+            cases, rows, skipped, config, arguments.starts, arguments.rounds, sources
+        )
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
+    print(text)
     if arguments.output:
-        write(arguments.output, section, facts["platform"])
+        write(arguments.output, text, platform)
         print(f"Written to {arguments.output}", file=sys.stderr)
+    if arguments.raw:
+        arguments.raw.write_text(json.dumps([asdict(case) for case in cases], indent=1) + "\n")
 
 
 if __name__ == "__main__":

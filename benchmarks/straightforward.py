@@ -16,6 +16,7 @@ harmonics, safe norms). Only the paper's form with its mean start is written out
 from __future__ import annotations
 
 import math
+import time
 from functools import partial
 from typing import NamedTuple
 
@@ -26,7 +27,7 @@ import optax
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
-from benchmarks.implementation import Implementation
+from benchmarks.with_jax import JaxImplementation
 from so3krates_lite.basis import cosine_cutoff, radial_basis
 from so3krates_lite.config import ModelConfig
 from so3krates_lite.errors import UserError
@@ -197,14 +198,16 @@ def training_step(state, molecules, targets, config: ModelConfig, settings: Trai
     return (params, mean_params, optimiser_state), value, optax.tree.norm(gradient)
 
 
-class Straightforward(Implementation):
+class Straightforward(JaxImplementation):
     """The plain way, with a Python loop over steps."""
 
     def __init__(self, frames: Frames, config: ModelConfig, batch_size: int) -> None:
         if config.variant != "paper" or config.sphc_start != "mean":
             raise UserError('The straightforward version knows variant "paper", start "mean" only.')
         self.config, self.settings = config, TrainConfig(batch_size=batch_size)
+        begin = time.perf_counter()
         batch = make_batch(frames, config.cutoff)
+        self.neighbours = time.perf_counter() - begin
         params = initialise(jax.random.key(0), batch[:1], config)
         adam = optimisation.optimiser(self.settings.clip_norm)
         self.state = (params, params, adam.init(params))

@@ -16,86 +16,54 @@ IMPLEMENTATIONS = {
     "ours": ("benchmarks.ours", "Ours"),
     "straightforward": ("benchmarks.straightforward", "Straightforward"),
     "original": ("benchmarks.original", "Original"),
+    "mace": ("benchmarks.peers.mace", "Mace"),
+    "nequip": ("benchmarks.peers.nequip", "NequIP"),
+    "painn": ("benchmarks.peers.painn", "PaiNN"),
 }
 
 
-def start(name: str, config: dict, frames: str, batch_size: int, launched: float) -> tuple:
+def start(
+    name: str, settings: dict, frames: str, batch_size: int, kinds: list[str], launched: float
+) -> tuple:
     """Import, set up, trace, compile and step once; the time of each in seconds."""
     module, attribute = IMPLEMENTATIONS[name]
     implementation_of = getattr(import_module(module), attribute)
-    import jax
-
-    jax.devices()
+    implementation_of.start_device()
     times = {"import": time.time() - launched}
 
-    from so3krates_lite.config import ModelConfig
-    from so3krates_lite.datasets import load
-
-    frames = load(frames)
+    inputs = implementation_of.read(frames, settings)
     begin = time.perf_counter()
-    implementation = implementation_of(frames, ModelConfig.from_dict(config), batch_size)
-    jax.block_until_ready(implementation.parameters)
+    implementation = implementation_of(*inputs, batch_size)
+    implementation.wait()
     times["set-up"] = time.perf_counter() - begin
-
-    programs = []
-    for kind, trace in (
-        ("training", implementation.trace_training),
-        ("evaluation", implementation.trace_evaluation),
-    ):
+    times["neighbours"] = implementation.neighbours
+    for kind in kinds:
+        parts = implementation.prepare(kind)
+        times |= {f"{kind}: {part}": seconds for part, seconds in parts.items()}
         begin = time.perf_counter()
-        lowered = trace().lower()
-        traced = time.perf_counter()
-        programs.append(lowered.compile())
-        times[f"{kind}: trace"] = traced - begin
-        times[f"{kind}: compile"] = time.perf_counter() - traced
-        begin = time.perf_counter()
-        if kind == "training":
-            implementation.train(programs[0], implementation.steps_per_call)
-        else:
-            jax.block_until_ready(implementation.evaluate(programs[1]))
+        implementation.run(kind)
         times[f"{kind}: first"] = time.perf_counter() - begin
-    return implementation, programs, times
+    return implementation, times
 
 
-def repeat(implementation, programs, kind: str, seconds: float) -> float:
+def repeat(implementation, kind: str, seconds: float) -> float:
     """Mean time (s) of a step or an evaluation, repeated for about ``seconds``."""
-    import jax
-
     done, begin = 0, time.perf_counter()
     while done == 0 or time.perf_counter() - begin < seconds:
-        if kind == "training":
-            implementation.train(programs[0], implementation.steps_per_call)
-            done += implementation.steps_per_call
-        else:
-            jax.block_until_ready(implementation.evaluate(programs[1]))
-            done += 1
+        done += implementation.run(kind)
     return (time.perf_counter() - begin) / done
 
 
 def facts(implementation) -> dict:
-    """Memory in MiB at its peak, parameters, steps in a call, device and versions."""
+    """What the implementation says of itself, steps in a call, and the peak memory in MiB."""
     import resource
-    from importlib.metadata import version
-
-    import jax
-
-    from so3krates_lite.model import count_parameters
-    from so3krates_lite.runtime import hardware
 
     # kilobytes on Linux, bytes on macOS
     unit = 1 if sys.platform == "darwin" else 1024
-    peak = {"memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20}
-    device = jax.devices()[0]
-    statistics = device.memory_stats() if device.platform != "cpu" else None
-    if statistics:
-        peak["device memory"] = statistics["peak_bytes_in_use"] / 2**20
     return {
-        **peak,
-        "parameters": count_parameters(implementation.parameters),
+        **implementation.facts(),
+        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20,
         "steps per call": implementation.steps_per_call,
-        "platform": device.platform,
-        "hardware": hardware(),
-        "versions": {n: version(n) for n in ("jax", "jaxlib", "flax", "optax", "e3x", "numpy")},
     }
 
 
@@ -103,14 +71,14 @@ def main() -> None:
     # whatever an implementation prints must not come between the answers
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    implementation = programs = None
+    implementation = None
     for line in sys.stdin:
         request = json.loads(line)
         if request["do"] == "start":
             del request["do"]
-            implementation, programs, answer = start(**request)
+            implementation, answer = start(**request)
         elif request["do"] == "repeat":
-            answer = repeat(implementation, programs, request["kind"], request["seconds"])
+            answer = repeat(implementation, request["kind"], request["seconds"])
         else:
             answer = facts(implementation)
         print(json.dumps(answer), file=answers)

@@ -143,8 +143,10 @@ class So3krates(nn.Module):
         chi = sphc_start(geometry, pairs, config)
         chi_start = chi
 
+        # Of each layer only x and chi are kept for the reverse sweep, which computes the rest
+        # anew: less memory to write and read, which costs more than the arithmetic.
         layers = nn.scan(
-            Layer,
+            nn.remat(Layer, prevent_cse=False),
             variable_axes={"params": 0},
             split_rngs={"params": True},
             in_axes=(nn.broadcast, nn.broadcast),

@@ -9,7 +9,7 @@ derivative of the network's energy; the shifts have none.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -26,8 +26,14 @@ from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
 from so3krates_lite.graph import Batch, make_batch, pair_vectors
 from so3krates_lite.model import N_ELEMENTS, ModelRecord, So3krates, count_parameters
+from so3krates_lite.passes import map_in_passes, structures_per_pass
 from so3krates_lite.record import AttentionRecord, BlockAttention
-from so3krates_lite.runtime import enable_compilation_cache, precision_context, precision_of
+from so3krates_lite.runtime import (
+    Compiled,
+    enable_compilation_cache,
+    precision_context,
+    precision_of,
+)
 
 if TYPE_CHECKING:
     from so3krates_lite.datasets.splits import Split
@@ -38,7 +44,7 @@ FORMAT_VERSION = 1
 enable_compilation_cache()
 
 
-@partial(jax.jit, static_argnames="config")
+@partial(Compiled, once=True, static_argnames="config")
 def initialise(key: jax.Array, batch: Batch, config: ModelConfig) -> dict:
     """Random parameters of the network, in the batch's precision.
 
@@ -62,7 +68,7 @@ def energy(params: dict, batch: Batch, config: ModelConfig) -> Float[Array, "gra
 def energy_and_forces(
     params: dict, batch: Batch, config: ModelConfig
 ) -> tuple[Float[Array, "graphs"], Float[Array, "graphs atoms 3"]]:
-    """The network's energy and F = -dE/dR, by one forward and one reverse pass."""
+    """The network's energy and F = -dE/dR, by one forward and one reverse sweep."""
     values, pull = jax.vjp(
         lambda R: energy(params, batch.replace(positions=R), config), batch.positions
     )
@@ -89,11 +95,19 @@ def energy_forces_and_stress(
     return values, -gradient, stress
 
 
-_energy_and_forces = jax.jit(energy_and_forces, static_argnames="config")
-_energy_forces_and_stress = jax.jit(energy_forces_and_stress, static_argnames="config")
+def _in_passes(function: Callable) -> Compiled:
+    def passes(params: dict, batch: Batch, config: ModelConfig) -> tuple[Array, ...]:
+        size = structures_per_pass(*batch.pair_mask.shape)
+        return map_in_passes(lambda part: function(params, part, config), batch, size)
+
+    return Compiled(passes, static_argnames="config")
 
 
-@partial(jax.jit, static_argnames="config")
+_energy_and_forces = _in_passes(energy_and_forces)
+_energy_forces_and_stress = _in_passes(energy_forces_and_stress)
+
+
+@partial(Compiled, static_argnames="config")
 def _recorded(params: dict, batch: Batch, config: ModelConfig) -> tuple[ModelRecord, Array]:
     vectors = pair_vectors(batch, config.cutoff)
     _, record = So3krates(config).apply({"params": params}, batch, vectors, record=True)

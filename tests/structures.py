@@ -32,7 +32,7 @@ def random_parameters(config: ModelConfig, seed: int = 0, dtype=np.float64) -> d
     """Every leaf drawn at random, biases too: an initialisation would hide terms behind zeros."""
     rng = np.random.default_rng(seed)
     batch = one_atom_batch(config)
-    shapes = jax.eval_shape(lambda: initialise(jax.random.key(0), batch, config))
+    shapes = jax.eval_shape(lambda: initialise.function(jax.random.key(0), batch, config))
 
     def draw(path, leaf):
         name = path[-1].key

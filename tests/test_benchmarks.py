@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -12,13 +13,18 @@ import numpy as np
 import pytest
 from structures import deviation, molecule, random_parameters, small_config, stack
 
-from so3krates_lite.graph import make_batch
+from so3krates_lite.config import ModelConfig
+from so3krates_lite.graph import make_batch, neighbour_pairs
 from so3krates_lite.potential import energy_and_forces
 from so3krates_lite.training import TrainConfig
 from so3krates_lite.training.objective import Labelled, Weights, loss_and_gradient
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+contenders = importlib.import_module("benchmarks.contenders")
+processes = importlib.import_module("benchmarks.processes")
+report = importlib.import_module("benchmarks.report")
 straightforward = importlib.import_module("benchmarks.straightforward")
+systems = importlib.import_module("benchmarks.systems")
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -58,3 +64,125 @@ def test_the_straightforward_version_trains_by_the_same_gradient():
         found = jax.jit(jax.value_and_grad(plain))(params, straightforward.directed(batch), targets)
     for ours, theirs in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
         assert deviation(theirs, ours) < 1e-10
+
+
+@pytest.fixture
+def no_peers(monkeypatch):
+    """An environment that names nobody to compare with."""
+    monkeypatch.delenv("SO3KRATES_MLFF", raising=False)
+    for _, variable, _ in contenders.PEERS.values():
+        monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.mark.parametrize("molecules", [33, 333])
+def test_water_boxes_of_any_size_are_alike(molecules):
+    frames = systems.water_box(molecules)
+    assert frames.numbers.shape == (1, 3 * molecules)
+    assert frames.element_counts([1, 8]).tolist() == [[2 * molecules, molecules]]
+    assert molecules / np.linalg.det(frames.cell[0]) == pytest.approx(systems.DENSITY)
+    positions, cell, pbc = frames.positions[0], frames.cell[0], frames.pbc[0]
+    first, second, offset = neighbour_pairs(positions, 5.0, cell, pbc)
+    distance = np.linalg.norm(positions[second] + offset - positions[first], axis=1)
+    bonded = (first // 3 == second // 3) & (distance < 2)
+    assert np.sum(bonded) == 3 * molecules  # two bonds and the distance of the hydrogens
+    assert distance[~bonded].min() >= systems.ATOMS_APART - 1e-9
+    assert 2 * len(first) / (3 * molecules) == pytest.approx(52.5, rel=0.03)
+
+
+def test_a_water_box_is_the_same_in_every_run():
+    once, again, other = (systems.water_box(20, seed=seed).positions for seed in (0, 0, 1))
+    assert np.array_equal(once, again)
+    assert np.abs(once - other).max() > 0.1
+
+
+def test_who_cannot_take_part_is_named_with_the_reason(no_peers, monkeypatch):
+    monkeypatch.setenv("SO3KRATES_NEQUIP_PYTHON", "no-such-program")
+    # a Python that is there but lacks the peer
+    monkeypatch.setenv("SO3KRATES_SCHNETPACK_PYTHON", sys.executable)
+    rows, skipped = contenders.contenders()
+    assert {row.worker for row in rows} == {"ours", "straightforward"}
+    assert "SO3KRATES_MLFF names no checkout" in skipped[0]
+    assert skipped[1:] == [
+        "MACE: SO3KRATES_MACE_PYTHON names no Python that has it",
+        "NequIP: SO3KRATES_NEQUIP_PYTHON names no program",
+        "PaiNN (SchNetPack): the Python that SO3KRATES_SCHNETPACK_PYTHON names has no package "
+        "schnetpack",
+    ]
+
+
+def test_only_those_asked_for_take_part(no_peers):
+    rows, skipped = contenders.contenders(["straightforward", "mace"])
+    assert [row.label for row in rows] == ["straightforward"]
+    assert len(skipped) == 1 and skipped[0].startswith("MACE")
+
+
+def measured(milliseconds: float, **facts) -> report.Result:
+    result = report.Result(facts={"memory": 100.0, **facts})
+    for factor in (1, 1, 50):  # one turn was disturbed
+        result.add("training", factor * milliseconds / 1000)
+    return result
+
+
+def test_a_report_gives_medians_and_ratios_to_ours_of_the_same_form():
+    rows = [
+        contenders.Contender("ours", "ours"),
+        contenders.Contender("ours, v0.3 form", "ours", "v0.3"),
+        contenders.Contender("original", "original", "v0.3"),
+        contenders.Contender("MACE", "mace"),
+        contenders.Contender("NequIP", "nequip"),
+    ]
+    facts = {"platform": "cpu", "hardware": "a machine", "versions": {"jax": "1"}}
+    results = {
+        "ours": measured(10, **facts, **{"steps per call": 5}),
+        "ours, v0.3 form": measured(5, **facts, **{"steps per call": 5}),
+        "original": measured(20, **facts, **{"steps per call": 1}),
+        "MACE": measured(200, **facts, **{"steps per call": 1}),
+        "NequIP": report.Result(failure="longer than 900 s"),
+    }
+    case = report.Case("ethanol, batch 10", 9, results)
+    skipped = ["PaiNN: not there"]
+    platform, text = report.section([case], rows, skipped, ModelConfig(), 1, 3, ["a source"])
+    assert platform == "cpu"
+    assert "| original | 20 (4×) |" in text
+    assert "| MACE | 200 (20×) |" in text
+    assert "| NequIP | failed |" in text
+    assert "Left out: PaiNN: not there." in text
+    assert "Left out: NequIP at ethanol, batch 10: longer than 900 s." in text
+
+
+def test_a_section_replaces_its_own_kind_of_device_only(tmp_path):
+    path = tmp_path / "RESULTS.md"
+    report.write(path, "GPU\n\nfast", "gpu")
+    report.write(path, "CPU\n\n### Training\n\nslow", "cpu")
+    report.write(path, "CPU\n\n### Training\n\nless slow", "cpu")
+    text = path.read_text()
+    assert text.count("## CPU") == text.count("## GPU") == 1
+    assert "less slow" in text and "fast" in text and "\nslow" not in text
+
+
+def test_a_worker_that_dies_or_lasts_is_reported_with_a_reason(tmp_path):
+    ours = contenders.Contender("ours", "ours")
+    worker = processes.Worker(ours, tmp_path, timeout=60.0)
+    with pytest.raises(processes.WorkerFailed, match=r"KeyError.*exit code 1"):
+        worker.ask(
+            do="start", name="nobody", settings={}, frames="", batch_size=1, kinds=[], launched=0.0
+        )
+    worker.close()
+    worker = processes.Worker(ours, tmp_path, timeout=0.0)
+    with pytest.raises(processes.WorkerFailed, match="longer than 0 s"):
+        worker.ask(
+            do="start", name="ours", settings={}, frames="", batch_size=1, kinds=[], launched=0.0
+        )
+    worker.close()
+
+
+def test_a_peer_s_worker_needs_neither_jax_nor_the_package():
+    forbidden = ("jax", "so3krates_lite", "benchmarks.with_jax")
+    code = f"""
+import sys
+for name in {forbidden!r}:
+    sys.modules[name] = None  # importing it fails
+import benchmarks.worker, benchmarks.implementation
+"""
+    root = Path(__file__).resolve().parents[1]
+    subprocess.run([sys.executable, "-c", code], cwd=root, check=True)

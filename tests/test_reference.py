@@ -145,4 +145,4 @@ def test_published_sizes_have_the_published_number_of_parameters(config, expecte
 
 def fresh(config: ModelConfig) -> dict:
     """Initial parameters; only their shapes are asked for here."""
-    return initialise(jax.random.key(0), one_atom_batch(config), config)
+    return initialise.function(jax.random.key(0), one_atom_batch(config), config)

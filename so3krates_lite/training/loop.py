@@ -29,7 +29,7 @@ from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
 from so3krates_lite.graph import make_batch
 from so3krates_lite.potential import Potential, energy_and_forces, initialise, total_shift
-from so3krates_lite.runtime import hardware, precision_context, precision_of
+from so3krates_lite.runtime import Compiled, hardware, precision_context, precision_of
 from so3krates_lite.training import optimiser as optimisation
 from so3krates_lite.training.config import TrainConfig
 from so3krates_lite.training.objective import (
@@ -78,7 +78,15 @@ class Hyper(struct.PyTreeNode):
     weights: Weights
 
 
-@partial(jax.jit, static_argnames="config", donate_argnames="state")
+@partial(Compiled, once=True)
+def start_state(params: dict) -> State:
+    """The state before the first step; compiled as a whole, which is quicker than leaf by leaf."""
+    # clipping keeps no state, so its limit does not matter here
+    optimiser = optimisation.optimiser(clip_norm=1.0).init(params)
+    return State(params, jax.tree.map(jnp.copy, params), optimiser, jnp.asarray(0))
+
+
+@partial(Compiled, static_argnames="config", donate_argnames="state")
 def _epoch(
     state: State,
     data: Labelled,
@@ -107,7 +115,7 @@ def _epoch(
     return state, losses, norms
 
 
-@partial(jax.jit, static_argnames="config")
+@partial(Compiled, static_argnames="config")
 def _validate(params: dict, chunks: Labelled, config: ModelConfig) -> Errors:
     """Sums of errors over chunks of frames (leading axis)."""
 
@@ -195,8 +203,7 @@ def _train(
         params = jax.tree.map(lambda leaf: jnp.array(leaf, dtype), start.params)
     else:
         params = initialise(jax.random.key(settings.seed), data.batch[:1], model)
-    adam = optimisation.optimiser(settings.clip_norm)
-    state = State(params, jax.tree.map(jnp.copy, params), adam.init(params), jnp.asarray(0))
+    state = start_state(params)
     plateau_state = plateau.init(params)
     metrics: list[dict[str, float]] = []
     best_loss, since_best, spent, trained = math.inf, 0, 0.0, 0.0

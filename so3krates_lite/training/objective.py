@@ -21,6 +21,7 @@ from jaxtyping import Array, Float
 
 from so3krates_lite.config import ModelConfig
 from so3krates_lite.graph import Batch
+from so3krates_lite.passes import pass_index, structures_per_pass
 from so3krates_lite.potential import energy, energy_and_forces
 
 
@@ -71,9 +72,14 @@ def errors(
         jnp.sum(jnp.abs(energy_error)),
         jnp.sum(forces_error**2),
         jnp.sum(jnp.abs(forces_error)),
-        jnp.sum(target.weight),
-        3 * jnp.sum(real).astype(energy_error.dtype),
+        *_numbers(target),
     )
+
+
+def _numbers(target: Labelled) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """How many structures and how many force components count."""
+    real = target.batch.atom_mask & (target.weight > 0)[:, None]
+    return jnp.sum(target.weight), 3 * jnp.sum(real).astype(target.weight.dtype)
 
 
 def loss_of(sums: Errors, weights: Weights) -> Float[Array, ""]:
@@ -87,11 +93,41 @@ def loss_of(sums: Errors, weights: Weights) -> Float[Array, ""]:
 def loss_and_gradient(
     params: dict, target: Labelled, config: ModelConfig, weights: Weights
 ) -> tuple[Float[Array, ""], dict]:
-    """The loss of a batch and its gradient with respect to ``params``."""
+    """The loss of a batch and its gradient with respect to ``params``.
+
+    The batch is cut into passes: their losses, each divided by the whole batch's numbers of
+    structures and components, add up, and so do their gradients.
+    """
+    numbers = _numbers(target)
+
+    def of_pass(part: Labelled) -> tuple[Float[Array, ""], dict]:
+        return _loss_and_gradient(params, part, config, weights, numbers)
+
+    graphs, pairs = target.batch.pair_mask.shape
+    size = structures_per_pass(graphs, pairs)
+    if size >= graphs:
+        return of_pass(target)
+
+    def add(total, inputs):
+        index, counts = inputs
+        part = target[index]
+        part = part.replace(weight=jnp.where(counts, part.weight, 0))
+        return jax.tree.map(jnp.add, total, of_pass(part)), None
+
+    nothing = (jnp.zeros((), target.energy.dtype), jax.tree.map(jnp.zeros_like, params))
+    return jax.lax.scan(add, nothing, pass_index(graphs, size))[0]
+
+
+def _loss_and_gradient(
+    params: dict, target: Labelled, config: ModelConfig, weights: Weights, numbers: tuple
+) -> tuple[Float[Array, ""], dict]:
+    """The same for one pass; ``numbers`` are those of the whole batch."""
     E, F = energy_and_forces(params, target.batch, config)
+    graphs, components = numbers
 
     def loss(E, F):
-        return loss_of(errors(E, F, target), weights)
+        sums = errors(E, F, target)
+        return loss_of(sums._replace(graphs=graphs, components=components), weights)
 
     value, (r_E, r_F) = jax.value_and_grad(loss, argnums=(0, 1))(E, F)
 

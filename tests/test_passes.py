@@ -1,0 +1,114 @@
+"""Cutting a batch into passes, dropping what the reverse sweep needs, and XLA's options change
+how fast and in how much memory something is computed, never what."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+from structures import molecule, small_config, small_potential, stack
+
+from so3krates_lite import passes, runtime
+from so3krates_lite.graph import make_batch
+from so3krates_lite.potential import energy_and_forces
+from so3krates_lite.training.objective import Labelled, Weights, loss_and_gradient
+
+CONFIG = small_config()
+FRAMES = stack(*(molecule(3 + seed % 3, seed=seed) for seed in range(7)))
+PAIRS = 10
+
+
+def labelled() -> Labelled:
+    rng = np.random.default_rng(1)
+    batch = make_batch(FRAMES, CONFIG.cutoff, atoms=5, pairs=PAIRS, dtype=np.float64)
+    weight = np.ones(len(FRAMES))
+    weight[2] = 0
+    energy, forces = rng.normal(size=len(FRAMES)), rng.normal(size=(len(FRAMES), 5, 3))
+    return Labelled(batch, energy, forces, weight)
+
+
+@pytest.mark.parametrize("graphs, most, expected", [(7, 3, 3), (8, 3, 3), (100, 28, 25), (5, 9, 5)])
+def test_passes_are_even_and_fit(monkeypatch, graphs, most, expected):
+    monkeypatch.setattr(passes, "PAIRS_PER_PASS_ON_CPU", most * PAIRS)
+    assert passes.structures_per_pass(graphs, PAIRS) == expected
+
+
+def test_a_structure_too_large_for_a_pass_is_one_of_its_own():
+    assert passes.structures_per_pass(3, 10 * passes.PAIRS_PER_PASS_ON_CPU) == 1
+
+
+def test_an_accelerator_takes_all_at_once(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert passes.structures_per_pass(1000, 1000) == 1000
+
+
+def test_every_structure_counts_in_one_pass_only():
+    index, counts = jax.device_get(passes.pass_index(7, 3))
+    assert index.shape == counts.shape == (3, 3)
+    assert index[counts].tolist() == list(range(7))
+    assert index.max() == 6  # what fills the last pass up is a real structure
+
+
+def test_energies_and_forces_in_passes_are_those_at_once():
+    with jax.enable_x64(True):
+        # closed over, and so to be on the device
+        params, batch = jax.device_put((small_potential(CONFIG).params, labelled().batch))
+        function = partial(energy_and_forces, params, config=CONFIG)
+        expected = jax.device_get(jax.jit(function)(batch))
+        found = jax.jit(partial(passes.map_in_passes, function, size=3))(batch)
+        found = jax.device_get(found)
+    assert np.ptp(expected[0]) > 1e-3
+    for mine, plain in zip(found, expected, strict=True):
+        np.testing.assert_allclose(mine, plain, rtol=0, atol=1e-12)
+
+
+def test_loss_and_gradient_in_passes_are_those_at_once(monkeypatch):
+    weights = Weights(energy=0.3, forces=0.7)
+
+    def computed():
+        function = jax.jit(lambda params, part: loss_and_gradient(params, part, CONFIG, weights))
+        return jax.device_get(function(small_potential(CONFIG).params, labelled()))
+
+    with jax.enable_x64(True):
+        value, gradient = computed()
+        # passes of three: the last holds one structure and two that only fill it up
+        monkeypatch.setattr(passes, "PAIRS_PER_PASS_ON_CPU", 3 * PAIRS)
+        found_value, found = computed()
+    assert abs(found_value - value) < 1e-12 * abs(value)
+    largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(gradient))
+    for mine, plain in zip(jax.tree.leaves(found), jax.tree.leaves(gradient), strict=True):
+        assert np.abs(mine - plain).max() < 1e-12 * largest
+
+
+def test_forces_of_more_layers_keep_little_more():
+    """Only x and chi of a layer wait for the reverse sweep, not what its pairs need."""
+    kept = []
+    batch = make_batch(FRAMES, CONFIG.cutoff, atoms=5, pairs=PAIRS)
+    for layers in (2, 12):
+        config = small_config(layers=layers)
+        params = small_potential(config, "float32").params
+        compiled = jax.jit(partial(energy_and_forces, config=config)).lower(params, batch).compile()
+        kept.append(compiled.memory_analysis().temp_size_in_bytes)
+    state = batch.numbers.size * (CONFIG.features + 8) * 4
+    # x and chi of ten layers; their cotangents and parameters' slices may double that
+    assert kept[1] - kept[0] < 4 * 10 * state
+
+
+def test_an_option_that_xla_does_not_know_is_left_alone(monkeypatch):
+    def refuse(function, compiler_options=None):
+        raise jax.errors.JaxRuntimeError("INVALID_ARGUMENT: No such compile option")
+
+    runtime.compiler_options.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(jax, "jit", refuse)
+        patch.setattr(jax, "default_backend", lambda: "cpu")
+        assert runtime.compiler_options() == {}
+    runtime.compiler_options.cache_clear()
+
+
+def test_a_compiled_function_is_jax_s_own():
+    compiled = runtime.Compiled(lambda x: 2 * x)
+    assert float(compiled(3.0)) == 6
+    assert compiled.lower(3.0).compile()(4.0) == 8
