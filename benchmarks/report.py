@@ -92,7 +92,10 @@ def cell(case: Case, row: Contender, rows: list[Contender], of: Quantity, ratio:
         return "failed" if result.failure else "–"
     own = next((r for r in rows if r.worker == "ours" and r.variant == row.variant), row)
     compared = of(case.results.get(own.label, Result())) if ratio and own is not row else None
-    return f"{number(value)} ({value / compared:.2g}×)" if compared else number(value)
+    if not compared:
+        return number(value)
+    ratio = value / compared
+    return f"{number(value)} ({ratio:.0f}×)" if ratio >= 10 else f"{number(value)} ({ratio:.2g}×)"
 
 
 def table(header: list[str], rows: list[list[str]]) -> list[str]:

@@ -65,6 +65,8 @@ class Compiled:
         return self.jitted(*arguments, **named)
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)  # what copying looks for, before there is a function
         return getattr(self.jitted, name)  # trace, lower, …
 
 
