@@ -69,8 +69,8 @@ class TorchImplementation(Implementation):
     def __init__(self, structures: list[Structure], settings: dict, batch_size: int) -> None:
         torch.set_num_threads(os.cpu_count() or 1)
         torch.manual_seed(0)
-        # TorchScript's profiling executor stops for up to two minutes in the first steps; what it gains
-        # and costs stands in README.md
+        # TorchScript's profiling executor stops for up to two minutes in the first steps;
+        # what it gains and costs stands in README.md
         torch._C._jit_set_profiling_mode(False)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.elements = sorted({int(number) for s in structures for number in s.numbers})
