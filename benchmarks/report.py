@@ -11,8 +11,12 @@ from pathlib import Path
 from benchmarks.contenders import Contender
 from so3krates_lite.config import ModelConfig
 
-UNTIL_FIRST_STEP = tuple(
-    "import;set-up;training: trace;training: compile;training: first".split(";")
+UNTIL_FIRST_STEP = (
+    "import",
+    "set-up",
+    "training: trace",
+    "training: compile",
+    "training: first",
 )
 COMPILING = ("evaluation: trace", "evaluation: compile")
 LEGEND = """\
@@ -94,8 +98,8 @@ def cell(case: Case, row: Contender, rows: list[Contender], of: Quantity, ratio:
     compared = of(case.results.get(own.label, Result())) if ratio and own is not row else None
     if not compared:
         return number(value)
-    ratio = value / compared
-    return f"{number(value)} ({ratio:.0f}×)" if ratio >= 10 else f"{number(value)} ({ratio:.2g}×)"
+    times = value / compared
+    return f"{number(value)} ({times:.0f}×)" if times >= 10 else f"{number(value)} ({times:.2g}×)"
 
 
 def table(header: list[str], rows: list[list[str]]) -> list[str]:

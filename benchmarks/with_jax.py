@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
+from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
@@ -36,6 +37,11 @@ class JaxImplementation(Implementation):
     def parameters(self) -> Any:
         """The tree of trained values."""
 
+    @cached_property
+    def programs(self) -> dict[str, Any]:
+        """What `prepare` has compiled, by the kind of work."""
+        return {}
+
     @staticmethod
     def start_device() -> None:
         jax.devices()
@@ -52,8 +58,7 @@ class JaxImplementation(Implementation):
         traced = self.trace_training() if kind == "training" else self.trace_evaluation()
         lowered = traced.lower()
         middle = time.perf_counter()
-        # not every subclass calls this class's constructor
-        self.programs = {**getattr(self, "programs", {}), kind: lowered.compile()}
+        self.programs[kind] = lowered.compile()
         return {"trace": middle - begin, "compile": time.perf_counter() - middle}
 
     def run(self, kind: str) -> int:

@@ -1,9 +1,10 @@
 """How an implementation in PyTorch is set up, trained and run.
 
-Its environment needs neither this package nor JAX: structures come by numpy alone. Each peer says
-in `benchmarks/peers/` how its network, graphs and outputs are made from its own package; the rest
-is the same for all. Neighbours are searched and batches put together at the set-up, so a timed step
-holds nothing but the network, the loss, its gradient and the update.
+Its environment needs neither JAX nor this package installed: structures come by numpy alone, and so
+does what is imported from the package beside us. Each peer says in `benchmarks/peers/` how its
+network, graphs and outputs are made from its own package; the rest is the same for all. Neighbours
+are searched and batches put together at the set-up, so a timed step holds nothing but the network,
+the loss, its gradient and the update.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks.implementation import Implementation
+from so3krates_lite.runtime import processor
 
 N_BATCHES = 10
 ENERGY_WEIGHT, FORCES_WEIGHT = 0.01, 0.99
@@ -88,8 +89,8 @@ class TorchImplementation(Implementation):
             self.batches.append((self.collate([graphs[k] for k in index]), *targets))
         self.step = 0
         self.kind = ""
-        self.optimiser = self.optimiser_of([p for p in self.model.parameters() if p.requires_grad])
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimiser = self.optimiser_of(self.trained)
 
     def start(self, tiny: bool) -> None:
         """Whatever must happen before graphs are made."""
@@ -164,14 +165,3 @@ class TorchImplementation(Implementation):
             "versions": {package: version(package) for package in ("torch", *self.packages)},
             **({"device memory": torch.cuda.max_memory_allocated() / 2**20} if on_gpu else {}),
         }
-
-
-def processor() -> str:
-    """The processor in words."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine() or "CPU"

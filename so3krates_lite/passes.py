@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
+from so3krates_lite.graph import Batch
+
 Tree = TypeVar("Tree")
 
 # Measured on ethanol and aspirin at the paper's setting, see benchmarks/LEVERS.md.
@@ -38,9 +40,10 @@ def pass_index(
     return jnp.minimum(number, graphs - 1), number < graphs
 
 
-def map_in_passes(function: Callable[[Tree], Tree], batch: Tree, size: int) -> Tree:
-    """``function`` of a batch (a pytree with a leading axis over structures), pass by pass."""
-    graphs = len(batch)
+def map_in_passes(function: Callable[[Batch], Tree], batch: Batch) -> Tree:
+    """``function`` of a batch, pass by pass; its results have a leading axis over structures."""
+    graphs, pairs = batch.pair_mask.shape
+    size = structures_per_pass(graphs, pairs)
     if size >= graphs:
         return function(batch)
     index, _ = pass_index(graphs, size)

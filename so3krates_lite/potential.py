@@ -26,7 +26,7 @@ from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
 from so3krates_lite.graph import Batch, make_batch, pair_vectors
 from so3krates_lite.model import N_ELEMENTS, ModelRecord, So3krates, count_parameters
-from so3krates_lite.passes import map_in_passes, structures_per_pass
+from so3krates_lite.passes import map_in_passes
 from so3krates_lite.record import AttentionRecord, BlockAttention
 from so3krates_lite.runtime import (
     Compiled,
@@ -97,8 +97,7 @@ def energy_forces_and_stress(
 
 def _in_passes(function: Callable) -> Compiled:
     def passes(params: dict, batch: Batch, config: ModelConfig) -> tuple[Array, ...]:
-        size = structures_per_pass(*batch.pair_mask.shape)
-        return map_in_passes(lambda part: function(params, part, config), batch, size)
+        return map_in_passes(lambda part: function(params, part, config), batch)
 
     return Compiled(passes, static_argnames="config")
 

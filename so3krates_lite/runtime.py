@@ -115,14 +115,15 @@ def hardware() -> str:
     import jax
 
     device = jax.devices()[0]
-    kind = device.device_kind if device.platform != "cpu" else _processor()
+    kind = device.device_kind if device.platform != "cpu" else processor()
     return (
         f"{kind}, {os.cpu_count()} CPU cores, Python {platform.python_version()}, "
         f"jax {jax.__version__}"
     )
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor in words."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

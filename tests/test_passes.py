@@ -51,13 +51,14 @@ def test_every_structure_counts_in_one_pass_only():
     assert index.max() == 6  # what fills the last pass up is a real structure
 
 
-def test_energies_and_forces_in_passes_are_those_at_once():
+def test_energies_and_forces_in_passes_are_those_at_once(monkeypatch):
+    monkeypatch.setattr(passes, "PAIRS_PER_PASS_ON_CPU", 3 * PAIRS)
     with jax.enable_x64(True):
         # closed over, and so to be on the device
         params, batch = jax.device_put((small_potential(CONFIG).params, labelled().batch))
         function = partial(energy_and_forces, params, config=CONFIG)
         expected = jax.device_get(jax.jit(function)(batch))
-        found = jax.jit(partial(passes.map_in_passes, function, size=3))(batch)
+        found = jax.jit(partial(passes.map_in_passes, function))(batch)
         found = jax.device_get(found)
     assert np.ptp(expected[0]) > 1e-3
     for mine, plain in zip(found, expected, strict=True):

@@ -28,7 +28,7 @@ from so3krates_lite.datasets.splits import Split
 from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
 from so3krates_lite.graph import make_batch
-from so3krates_lite.passes import map_in_passes, structures_per_pass
+from so3krates_lite.passes import map_in_passes
 from so3krates_lite.potential import Potential, energy_and_forces, initialise, total_shift
 from so3krates_lite.runtime import Compiled, hardware, precision_context, precision_of
 from so3krates_lite.training import optimiser as optimisation
@@ -121,10 +121,8 @@ def _validate(params: dict, chunks: Labelled, config: ModelConfig) -> Errors:
     """Sums of errors over chunks of frames (leading axis)."""
 
     def chunk_errors(chunk: Labelled) -> Errors:
-        batch = chunk.batch
-        size = structures_per_pass(*batch.pair_mask.shape)
         predict = partial(energy_and_forces, params, config=config)
-        return errors(*map_in_passes(predict, batch, size), chunk)
+        return errors(*map_in_passes(predict, chunk.batch), chunk)
 
     return jax.tree.map(lambda sums: sums.sum(0), jax.lax.map(chunk_errors, chunks))
 
