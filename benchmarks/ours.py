@@ -25,7 +25,7 @@ class Ours(JaxImplementation):
     def __init__(self, frames: Frames, config: ModelConfig, batch_size: int) -> None:
         self.config, settings = config, TrainConfig(batch_size=batch_size)
         begin = time.perf_counter()
-        batch = make_batch(frames, config.cutoff)
+        batch = make_batch(frames, config)
         self.neighbours = time.perf_counter() - begin
         params = initialise(jax.random.key(0), batch[:1], config)
         self.state = start_state(params)

@@ -60,14 +60,14 @@ class Molecules:
 
 def directed(batch: Batch) -> Molecules:
     """Each pair of ``batch`` twice, once from each end."""
-    first, second, offset = batch.pair_first, batch.pair_second, batch.pair_offset
+    pairs = batch.local
     return Molecules(
         batch.numbers,
         batch.positions,
-        np.concatenate([first, second], axis=1),
-        np.concatenate([second, first], axis=1),
-        np.concatenate([offset, -offset], axis=1),
-        np.concatenate([batch.pair_mask, batch.pair_mask], axis=1),
+        np.concatenate([pairs.first, pairs.second], axis=1),
+        np.concatenate([pairs.second, pairs.first], axis=1),
+        np.concatenate([pairs.offset, -pairs.offset], axis=1),
+        np.concatenate([pairs.mask, pairs.mask], axis=1),
     )
 
 
@@ -206,7 +206,7 @@ class Straightforward(JaxImplementation):
             raise UserError('The straightforward version knows variant "paper", start "mean" only.')
         self.config, self.settings = config, TrainConfig(batch_size=batch_size)
         begin = time.perf_counter()
-        batch = make_batch(frames, config.cutoff)
+        batch = make_batch(frames, config)
         self.neighbours = time.perf_counter() - begin
         params = initialise(jax.random.key(0), batch[:1], config)
         adam = optimisation.optimiser(self.settings.clip_norm)

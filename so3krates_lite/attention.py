@@ -10,6 +10,9 @@ one. What reaches atom i is alpha_ij times the cutoff phi(d_ij). *Feature attent
 each on its share of the features, and moves x; *geometric attention* has one head per degree l and
 moves the SPHCs chi along the harmonics Y_l(r_ij).
 
+Where the model has a spherical neighbourhood, the geometric attention works there, too, with the
+same queries, keys and filters; what weighs a pair is then its nearness phi_chi in SPHC space.
+
 Every undirected pair is met once. "First asks second" and "second asks first" share w_ij and differ
 in the roles of q and k, and in the sign (-1)^l of Y_l.
 """
@@ -17,6 +20,7 @@ in the roles of q and k, and in the sign (-1)^l of Y_l.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -29,9 +33,10 @@ from so3krates_lite.harmonics import degree_norms, parity_of_component, repeat_d
 from so3krates_lite.safe import safe_norm
 
 
-class Geometry(NamedTuple):
-    """What the pairs' geometry gives to every layer; r_ij points from first to second atom."""
+class Neighbourhood(NamedTuple):
+    """Pairs and what their geometry gives to every layer; r_ij points from first to second atom."""
 
+    pairs: Pairs
     e_ij: Float[Array, "pairs K"]  # radial basis
     phi_ij: Float[Array, "pairs"]  # cutoff, 0 for padding
     Y_ij: Float[Array, "pairs m_tot"]  # spherical harmonics
@@ -41,6 +46,7 @@ class BlockRecord(NamedTuple):
     """Attention of one block for both directions of each pair: [0] first asks, [1] second asks."""
 
     coefficient: Float[Array, "2 pairs channels"]  # alpha_ij
+    weight: Float[Array, "2 pairs"]  # what multiplies it: the cutoff, or nearness in SPHC space
     contribution: Float[Array, "2 pairs channels"]  # length of what the pair adds
 
 
@@ -62,23 +68,28 @@ class HeadwiseDense(nn.Module):
 
 
 class Coefficients(nn.Module):
-    """alpha_ij and alpha_ji of every pair, before the cutoff."""
+    """alpha_ij and alpha_ji of every pair, before the cutoff, for one or more lists of pairs."""
 
     config: ModelConfig
     heads: int
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "atoms F"], w_ij: Float[Array, "pairs F"], pairs: Pairs
-    ) -> tuple[Float[Array, "pairs heads"], Float[Array, "pairs heads"]]:
+        self, x: Float[Array, "atoms F"], *lists: tuple[Float[Array, "pairs F"], Pairs]
+    ) -> list[tuple[Float[Array, "pairs heads"], Float[Array, "pairs heads"]]]:
         use_bias = self.config.variant == "paper"
-        q_i, q_j = pairs.ends(HeadwiseDense(self.heads, use_bias, name="query")(x))
-        k_i, k_j = pairs.ends(HeadwiseDense(self.heads, use_bias, name="key")(x))
-        w_ij = w_ij.reshape(q_i.shape)
-        scale = 1 / math.sqrt(q_i.shape[-1])
-        alpha_ij = jnp.sum(q_i * w_ij * k_j, axis=-1) * scale
-        alpha_ji = jnp.sum(q_j * w_ij * k_i, axis=-1) * scale
-        return alpha_ij, alpha_ji
+        q = HeadwiseDense(self.heads, use_bias, name="query")(x)
+        k = HeadwiseDense(self.heads, use_bias, name="key")(x)
+        scale = 1 / math.sqrt(q.shape[-1])
+
+        def both_directions(w_ij: Float[Array, "pairs F"], pairs: Pairs):
+            (q_i, q_j), (k_i, k_j) = pairs.ends(q), pairs.ends(k)
+            w_ij = w_ij.reshape(q_i.shape)
+            alpha_ij = jnp.sum(q_i * w_ij * k_j, axis=-1) * scale
+            alpha_ji = jnp.sum(q_j * w_ij * k_i, axis=-1) * scale
+            return alpha_ij, alpha_ji
+
+        return [both_directions(*each) for each in lists]
 
 
 class FeatureAttention(nn.Module):
@@ -94,28 +105,32 @@ class FeatureAttention(nn.Module):
         self,
         x: Float[Array, "atoms F"],
         w_ij: Float[Array, "pairs F"],
-        geometry: Geometry,
-        pairs: Pairs,
+        local: Neighbourhood,
         record: bool,
     ) -> tuple[Float[Array, "atoms F"], BlockRecord | None]:
-        heads = self.config.heads
-        alpha_ij, alpha_ji = Coefficients(self.config, heads, name="coefficients")(x, w_ij, pairs)
+        heads, pairs = self.config.heads, local.pairs
+        coefficients = Coefficients(self.config, heads, name="coefficients")
+        ((alpha_ij, alpha_ji),) = coefficients(x, (w_ij, pairs))
         use_bias = self.config.variant == "paper"
         v_i, v_j = pairs.ends(HeadwiseDense(heads, use_bias, name="value")(x))
-        phi_ij = geometry.phi_ij[:, None]
+        phi_ij = local.phi_ij[:, None]
         to_i = (phi_ij * alpha_ij)[..., None] * v_j
         to_j = (phi_ij * alpha_ji)[..., None] * v_i
         dx = pairs.collect(to_i, to_j).reshape(x.shape)
         if not record:
             return dx, None
         size = jnp.stack([safe_norm(to_i), safe_norm(to_j)])
-        return dx, BlockRecord(jnp.stack([alpha_ij, alpha_ji]), size)
+        weight = jnp.stack([local.phi_ij] * 2)
+        return dx, BlockRecord(jnp.stack([alpha_ij, alpha_ji]), weight, size)
 
 
 class GeometricAttention(nn.Module):
-    """dchi_i^(l) = sum_j phi_ij alpha_ij^(l) Y^(l)(r_ij), one head per degree l.
+    """dchi_i^(l) = sum_j weight_ij alpha_ij^(l) Y^(l)(r_ij), one head per degree l.
 
-    Source: So3krates, geometric block (local part).
+    The sum goes over one or more neighbourhoods, each with a filter and two weights per pair, one
+    for each direction: phi_ij twice in the local one, phi_chi in the spherical one.
+
+    Source: So3krates, geometric block, and eq. 14 for the spherical neighbourhood.
     """
 
     config: ModelConfig
@@ -124,22 +139,27 @@ class GeometricAttention(nn.Module):
     def __call__(
         self,
         x: Float[Array, "atoms F"],
-        w_ij: Float[Array, "pairs F"],
-        geometry: Geometry,
-        pairs: Pairs,
+        neighbourhoods: Sequence[Neighbourhood],
+        filters: Sequence[Float[Array, "pairs F"]],
+        weights: Sequence[tuple[Float[Array, "pairs"], Float[Array, "pairs"]]],
         record: bool,
-    ) -> tuple[Float[Array, "atoms m_tot"], BlockRecord | None]:
+    ) -> tuple[Float[Array, "atoms m_tot"], list[BlockRecord]]:
         degrees = self.config.degrees
         coefficients = Coefficients(self.config, len(degrees), name="coefficients")
-        alpha_ij, alpha_ji = coefficients(x, w_ij, pairs)
-        phi_ij = geometry.phi_ij[:, None]
-        Y_ji = geometry.Y_ij * jnp.asarray(parity_of_component(degrees), geometry.Y_ij.dtype)
-        dchi = pairs.collect(
-            repeat_degrees(phi_ij * alpha_ij, degrees) * geometry.Y_ij,
-            repeat_degrees(phi_ij * alpha_ji, degrees) * Y_ji,
-        )
-        if not record:
-            return dchi, None
-        alpha = jnp.stack([alpha_ij, alpha_ji])
-        size = jnp.abs(alpha) * phi_ij * degree_norms(geometry.Y_ij, degrees)
-        return dchi, BlockRecord(alpha, size)
+        lists = [each.pairs for each in neighbourhoods]
+        alphas = coefficients(x, *zip(filters, lists, strict=True))
+        dchi, records = 0, []
+        for near, (alpha_ij, alpha_ji), (w_ij, w_ji) in zip(
+            neighbourhoods, alphas, weights, strict=True
+        ):
+            Y_ji = near.Y_ij * jnp.asarray(parity_of_component(degrees), near.Y_ij.dtype)
+            dchi += near.pairs.collect(
+                repeat_degrees(w_ij[:, None] * alpha_ij, degrees) * near.Y_ij,
+                repeat_degrees(w_ji[:, None] * alpha_ji, degrees) * Y_ji,
+            )
+            if record:
+                alpha, weight = jnp.stack([alpha_ij, alpha_ji]), jnp.stack([w_ij, w_ji])
+                length = degree_norms(near.Y_ij, degrees)
+                size = jnp.abs(alpha) * weight[..., None] * length
+                records.append(BlockRecord(alpha, weight, size))
+        return dchi, records

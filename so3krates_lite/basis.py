@@ -46,3 +46,21 @@ def cosine_cutoff(distance: Float[Array, "*pairs"], cutoff: float) -> Float[Arra
     Source: Behler & Parrinello, Phys. Rev. Lett. 98, 146401 (2007), by `e3x.nn.cosine_cutoff`.
     """
     return e3x.nn.cosine_cutoff(distance, cutoff)
+
+
+def polynomial_cutoff(ratio: Float[Array, "*pairs"], p: int = 6) -> Float[Array, "*pairs"]:
+    """1 - (p+1)(p+2)/2 t^p + p(p+2) t^(p+1) - p(p+1)/2 t^(p+2) for a ratio t below 1, 0 beyond.
+
+    Twice continuously differentiable, and almost 1 up to t = 1/2.
+
+    Source: Gasteiger, Groß & Günnemann, Directional message passing, ICLR 2020, eq. 8.
+    """
+    inside = ratio < 1
+    t = jnp.where(inside, ratio, 0)  # powers of what lies far outside would overflow
+    value = (
+        1
+        - (p + 1) * (p + 2) / 2 * t**p
+        + p * (p + 2) * t ** (p + 1)
+        - p * (p + 1) / 2 * t ** (p + 2)
+    )
+    return jnp.where(inside, value, 0)

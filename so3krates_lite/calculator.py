@@ -27,8 +27,8 @@ import numpy as np
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
 from so3krates_lite.errors import UserError, require
-from so3krates_lite.frames import Frames
-from so3krates_lite.graph import Batch, make_batch, room_for_pairs
+from so3krates_lite.frames import INFO_KEYS, Frames, told
+from so3krates_lite.graph import Batch, PairList, make_batch, room_for_pairs
 from so3krates_lite.potential import Potential
 from so3krates_lite.runtime import precision_context
 
@@ -59,6 +59,8 @@ class So3kratesCalculator(Calculator):
             about six steps of 0.5 fs at 300 K
         allow_unknown_elements: compute elements which the training data did not hold, instead of
             refusing
+        total_charge, spin_multiplicity: for models that read them, in e and as 2S+1; None: what
+            ``atoms.info["charge"]`` and ``atoms.info["spin_multiplicity"]`` say
 
     Raises:
         UserError: an argument is not possible, or (when a property is asked for) the structure
@@ -76,6 +78,8 @@ class So3kratesCalculator(Calculator):
         precision: str = "float64",
         skin: float = 0.2,
         allow_unknown_elements: bool = False,
+        total_charge: float | None = None,
+        spin_multiplicity: int | None = None,
         **kwargs: Any,
     ) -> None:
         require(bool(np.isfinite(skin) and skin >= 0), "skin", skin, "a length in Å, 0 or more")
@@ -85,8 +89,9 @@ class So3kratesCalculator(Calculator):
         self._dtype = self.potential.dtype
         self.skin = float(skin)
         self.allow_unknown_elements = allow_unknown_elements
+        self.total_charge, self.spin_multiplicity = total_charge, spin_multiplicity
         self.n_lists = 0  # neighbour lists made so far
-        self._capacity: dict[tuple[int, bool], int] = {}  # pairs, by number of atoms and cell
+        self._capacity: dict[tuple[str, int, bool], int] = {}  # pairs, by list, atoms and cell
         self._forget()
         super().__init__(**kwargs)
 
@@ -98,8 +103,35 @@ class So3kratesCalculator(Calculator):
     def _forget(self) -> None:
         self._batch: Batch | None = None
         self._positions = self._cell = self._numbers = self._pbc = None
+        self._electrons: dict[str, float] = {}
         self._complete = False  # whether the list holds all pairs there can be
         self._shift = 0.0
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """What has changed since the last results, the charge and spin in ``info`` included."""
+        changes = super().check_state(atoms, tol=tol)
+        if self._batch is not None and self._electrons_of(atoms) != self._electrons:
+            changes.append("info")
+        return changes
+
+    def _electrons_of(self, atoms: Atoms) -> dict[str, float]:
+        """Total charge and spin multiplicity, as far as the model reads them."""
+        config = self.potential.config
+        found = {}
+        for reads, name in (
+            (config.charge_embedding, "total_charge"),
+            (config.spin_embedding, "spin_multiplicity"),
+        ):
+            if not reads:
+                continue
+            value = getattr(self, name)
+            found[name] = told(atoms, name) if value is None else value
+            if found[name] is None:
+                raise UserError(
+                    f"This potential reads the {name}, which is not stated: set "
+                    f"atoms.info[{INFO_KEYS[name][0]!r}], or pass {name} to the calculator."
+                )
+        return found
 
     def calculate(
         self,
@@ -139,6 +171,8 @@ class So3kratesCalculator(Calculator):
             return False
         if not np.array_equal(atoms.pbc, self._pbc):
             return False
+        if self._electrons_of(atoms) != self._electrons:
+            return False
         if self._pbc.any() and not np.array_equal(atoms.cell.array, self._cell):
             return False
         # a position that is lost leads, here and below, to the checks that a new list begins with
@@ -158,27 +192,46 @@ class So3kratesCalculator(Calculator):
         if not self.allow_unknown_elements:
             self.potential.check_elements(atoms.numbers)
         periodic = bool(atoms.pbc.any())
+        electrons = self._electrons_of(atoms)
         frames = Frames(
             numbers=atoms.numbers[None],
             positions=atoms.positions[None],
             cell=atoms.cell.array[None] if periodic else None,
             pbc=atoms.pbc[None] if periodic else None,
+            **{name: [value] for name, value in electrons.items()},
         )
-        reach = self.potential.config.cutoff + self.skin
-        batch = make_batch(frames, reach, dtype=self._dtype)
-        n_pairs = int(batch.pair_mask.sum())
-        room = self._room_for(n_pairs, len(atoms), periodic)
+        batch = make_batch(frames, self.potential.config, skin=self.skin, dtype=self._dtype)
+        lists = {name: getattr(batch, name) for name in ("local", "spherical")}
+        lists = {name: pairs for name, pairs in lists.items() if pairs is not None}
+        roomy = {name: self._with_room(name, lists[name], len(atoms), periodic) for name in lists}
         with precision_context(self._dtype):
-            self._batch = jax.device_put(_with_room(batch, room))
+            self._batch = jax.device_put(batch.replace(**roomy))
         self._numbers, self._positions = atoms.numbers.copy(), atoms.positions.copy()
         self._cell, self._pbc = atoms.cell.array.copy(), atoms.pbc.copy()
-        self._complete = not periodic and n_pairs == len(atoms) * (len(atoms) - 1) // 2
+        self._electrons = electrons
+        every_pair = len(atoms) * (len(atoms) - 1) // 2
+        complete = all(int(pairs.mask.sum()) == every_pair for pairs in lists.values())
+        self._complete = not periodic and complete
         self._shift = float(self.potential.shift(frames)[0])
         self.n_lists += 1
 
-    def _room_for(self, pairs: int, atoms: int, periodic: bool) -> int:
-        """The capacity of the pair arrays, enlarged if need be."""
-        key = atoms, periodic
+    def _with_room(self, name: str, pairs: PairList, atoms: int, periodic: bool) -> PairList:
+        """The list with its arrays padded to the room that it is given."""
+        n_pairs = int(pairs.mask.sum())
+        room = self._room_for(name, n_pairs, atoms, periodic)
+
+        def pad(array: np.ndarray) -> np.ndarray:
+            extra = [(0, 0)] * array.ndim
+            # where there is no pair at all, make_batch has left room for one
+            kept = array[:, :room]
+            extra[1] = (0, room - kept.shape[1])
+            return np.pad(kept, extra)
+
+        return jax.tree.map(pad, pairs)
+
+    def _room_for(self, name: str, pairs: int, atoms: int, periodic: bool) -> int:
+        """The capacity of the arrays of one list, enlarged if need be."""
+        key = name, atoms, periodic
         old = self._capacity.get(key, 0)
         if old and pairs <= old:
             return old
@@ -194,17 +247,3 @@ class So3kratesCalculator(Calculator):
                 room,
             )
         return room
-
-
-def _with_room(batch: Batch, pairs: int) -> Batch:
-    """The batch with its pair arrays padded to ``pairs``."""
-
-    def pad(array: np.ndarray) -> np.ndarray:
-        extra = [(0, 0)] * array.ndim
-        extra[1] = (0, pairs - array.shape[1])
-        return np.pad(array, extra)
-
-    names = ("pair_first", "pair_second", "pair_offset", "pair_mask")
-    # where there is no pair at all, make_batch has left room for one
-    changes = {name: pad(getattr(batch, name)[:, :pairs]) for name in names}
-    return batch.replace(**changes)

@@ -51,7 +51,13 @@ class ModelConfig:
             None: the variant's
         sphc_normalization: divisor of the "sum" start
         radial_cutoff: multiply the radial basis by the cutoff too, as the code of 2022 did; the
-            coefficient carries the cutoff in any case
+            coefficient carries the cutoff in any case. In the spherical neighbourhood the filter
+            then cannot tell distances beyond the cutoff apart
+        spherical_radius: kappa, radius of the spherical neighbourhood in units of 1/n (the paper's
+            is 1); None: a local model
+        long_cutoff: longest distance in the spherical neighbourhood, in Å; None: none, as in the
+            paper
+        charge_embedding, spin_embedding: read the total charge, the number of unpaired electrons
     """
 
     variant: Variant = "paper"
@@ -66,6 +72,15 @@ class ModelConfig:
     sphc_start: SphcStart | None = None
     sphc_normalization: float = 1.0
     radial_cutoff: bool = False
+    spherical_radius: float | None = None
+    long_cutoff: float | None = None
+    charge_embedding: bool = False
+    spin_embedding: bool = False
+
+    @property
+    def is_nonlocal(self) -> bool:
+        """Whether there is a spherical neighbourhood."""
+        return self.spherical_radius is not None
 
     def __post_init__(self) -> None:
         def settle(name: str, value: Any) -> None:
@@ -87,10 +102,21 @@ class ModelConfig:
             value = getattr(self, name)
             fits = _is_whole(value, least=1) or (value is None and name not in whole)
             require(fits, name, value, "a positive whole number")
-        for name, what in (("cutoff", "length in Å"), ("sphc_normalization", "number")):
+        for name, what, needed in (
+            ("cutoff", "length in Å", True),
+            ("sphc_normalization", "number", True),
+            ("spherical_radius", "number, or None for a local model", False),
+            ("long_cutoff", "length in Å, or None for none", False),
+        ):
             value = getattr(self, name)
             fits = isinstance(value, Real) and 0 < value < math.inf
-            require(fits, name, value, f"a positive {what}")
+            require(fits or (value is None and not needed), name, value, f"a positive {what}")
+        require(
+            self.long_cutoff is None or self.is_nonlocal,
+            "long_cutoff",
+            self.long_cutoff,
+            "None, unless spherical_radius asks for a spherical neighbourhood",
+        )
         for parts, what in ((self.heads, "heads"), (len(self.degrees), "number of degrees")):
             require(
                 self.features % parts == 0,

@@ -153,12 +153,13 @@ def cutoff_curve(record: AttentionRecord, points: int = 120) -> tuple[np.ndarray
     return r, 0.5 * (1.0 + np.cos(np.pi * r / record.cutoff))
 
 
-def element_pairs(record: AttentionRecord, index: np.ndarray) -> list[str]:
-    """``C ← H`` (C asks, H answers) for each chosen directed pair."""
+def element_pairs(record: AttentionRecord, index: np.ndarray, block: str = "feature") -> list[str]:
+    """``C ← H`` (C asks, H answers) for each chosen directed pair of the block's list."""
     from ase.data import chemical_symbols as symbols
 
-    z_i = record.numbers[record.frame[index], record.receiver[index]]
-    z_j = record.numbers[record.frame[index], record.sender[index]]
+    pairs = record.neighbours(block)
+    z_i = record.numbers[pairs.frame[index], pairs.receiver[index]]
+    z_j = record.numbers[pairs.frame[index], pairs.sender[index]]
     return [f"{symbols[i]} ← {symbols[j]}" for i, j in zip(z_i, z_j, strict=True)]
 
 
@@ -177,6 +178,7 @@ def attention_against_distance(
 
     Full and open markers of one colour are the two directions of the same two elements. For
     ``weighted``, grey lines show ±max|α|·φ(r), which no pair of this layer and channel can leave.
+    The spherical block has no such lines: nearness in SPHC space knows no distance.
 
     Args:
         frame: one frame, or None for all frames of the record (every n-th pair if too many).
@@ -186,11 +188,12 @@ def attention_against_distance(
 
     end = scale_limit(record, block, quantity, limit)
     values = record.select(block, layer, channel, quantity)
-    index = np.arange(len(values)) if frame is None else record.pairs(frame)
+    index = np.arange(len(values)) if frame is None else record.pairs(frame, block)
+    pairs, local = record.neighbours(block), block != "spherical"
     strongest = np.abs(record.select(block, layer, channel, "coefficient")[index]).max(initial=0.0)
     index = index[:: max(1, -(-len(index) // max_points))]
     figure = go.Figure()
-    if quantity == "weighted" and len(index):
+    if quantity == "weighted" and local and len(index):
         r, phi = cutoff_curve(record)
         for sign in (1, -1):
             figure.add_trace(
@@ -205,7 +208,7 @@ def attention_against_distance(
                     hoverinfo="skip",
                 )
             )
-    kinds = element_pairs(record, index)
+    kinds = element_pairs(record, index, block)
     unordered = [" ".join(sorted(kind.split(" ← "))) for kind in kinds]
     order = sorted(set(unordered))
     for kind in sorted(set(kinds), key=lambda k: (" ".join(sorted(k.split(" ← "))), k)):
@@ -216,11 +219,11 @@ def attention_against_distance(
         shape = ("circle", "diamond", "square")[rank // len(PALETTE) % 3]
         names = [
             f"{one}{i} attends to {other}{j}"
-            for i, j in zip(record.receiver[pick], record.sender[pick], strict=True)
+            for i, j in zip(pairs.receiver[pick], pairs.sender[pick], strict=True)
         ]
         figure.add_trace(
             go.Scatter(
-                x=record.distance[pick],
+                x=pairs.distance[pick],
                 y=values[pick],
                 mode="markers",
                 name=kind,
@@ -237,8 +240,59 @@ def attention_against_distance(
             )
         )
     low = -1.06 * end if quantity != "contribution" else 0.0
-    figure.update_xaxes(title="distance r (Å)", range=[0, 1.02 * record.cutoff])
+    reach = record.cutoff if local else pairs.distance[index].max(initial=record.cutoff)
+    figure.update_xaxes(title="distance r (Å)", range=[0, 1.02 * reach])
     figure.update_yaxes(title=AXIS[quantity], range=[low, 1.06 * end], zeroline=True)
     name = f"layer {layer % record.n_layers} · {record.channel_names(block)[channel]}"
     styled(figure, height=460, title={"text": f"{block} attention, {name}", "font_size": 14})
     return figure.update_layout(margin_t=48, legend={"orientation": "v", "itemsizing": "constant"})
+
+
+def nearness_figure(record: AttentionRecord, frame: int = 0, layer: int = 0) -> go.Figure:
+    """Every directed pair by its two distances: in space, and in SPHC space.
+
+    The colour is the nearness phi_chi, which the SPHC distance decides. Pairs beyond the dashed
+    line are out of the local neighbourhood: those among them that are coloured are far in space and
+    near in SPHC space.
+
+    Args:
+        record: of a model with a spherical neighbourhood
+        frame, layer: count from 0, negative ones from the end
+    """
+    import plotly.graph_objects as go
+
+    index, pairs = record.pairs(frame, "spherical"), record.spherical
+    record.select("spherical", layer)  # refuses a layer that does not exist
+    labels = atom_labels(record.numbers[frame])
+    names = [
+        f"{labels[i]} attends to {labels[j]}"
+        for i, j in zip(pairs.receiver[index], pairs.sender[index], strict=True)
+    ]
+    nearness = pairs.nearness[layer, index]
+    figure = go.Figure(
+        go.Scatter(
+            x=pairs.distance[index],
+            y=pairs.sphc_distance[layer, index],
+            mode="markers",
+            text=names,
+            customdata=nearness,
+            marker={
+                "color": nearness,
+                "cmin": 0.0,
+                "cmax": 1.0,
+                "colorscale": SEQUENTIAL,
+                "size": 9,
+                "line": {"width": 1, "color": TEXT},
+                "colorbar": {"thickness": 12, "outlinewidth": 0, "title": {"text": "nearness"}},
+            },
+            hovertemplate="%{text}<br>%{x:.2f} Å in space, %{y:.3f} in SPHC space"
+            "<br>nearness %{customdata:.3f}<extra></extra>",
+            showlegend=False,
+        )
+    )
+    figure.add_vline(x=record.cutoff, line={"dash": "dash", "color": TEXT, "width": 1.5})
+    figure.update_xaxes(title="distance r (Å)", rangemode="tozero")
+    figure.update_yaxes(title="SPHC distance X (no unit)", rangemode="tozero")
+    title = f"who is near whom, layer {layer % record.n_layers}"
+    styled(figure, height=460, title={"text": title, "font_size": 14})
+    return figure.update_layout(margin_t=48)

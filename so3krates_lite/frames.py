@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 MAX_ATOMIC_NUMBER = 99  # the embedding table has rows 0..99
+# names under which structures in ASE state these, the first is the one to write
+INFO_KEYS = {
+    "total_charge": ("charge", "total_charge", "tot_charge"),
+    "spin_multiplicity": ("spin_multiplicity", "multiplicity"),
+    "group": ("group",),
+}
 
 # field -> (dtype, trailing shape with "atoms" standing for the number of columns)
 _LAYOUT: dict[str, tuple[type, tuple[str | int, ...]]] = {
@@ -223,10 +229,8 @@ class Frames:
             "energy": [_stored(a, "energy", energy_key) for a in images],
             "forces": [_stored(a, "forces", forces_key) for a in images],
             "stress": [_full_stress(_stored(a, "stress")) for a in images],
-            "total_charge": [_told(a, "charge", "total_charge", "tot_charge") for a in images],
-            "spin_multiplicity": [_told(a, "spin_multiplicity", "multiplicity") for a in images],
             "partial_charges": [_stored(a, "charges") for a in images],
-            "group": [_told(a, "group") for a in images],
+            **{name: [told(a, name) for a in images] for name in INFO_KEYS},
         }
         known: dict[str, Any] = {}
         for name, values in stored.items():
@@ -381,10 +385,10 @@ def _widen(array: np.ndarray, width: int) -> np.ndarray:
     return np.pad(array, extra)
 
 
-def _told(atoms: Atoms, *keys: str) -> Any:
-    """The first of these entries that a structure has; ASE's data bases keep theirs one deeper."""
-    told = {**atoms.info.get("key_value_pairs", {}), **atoms.info}
-    return next((told[key] for key in keys if told.get(key) is not None), None)
+def told(atoms: Atoms, name: str) -> Any:
+    """What a structure's info says of a field of `INFO_KEYS`; None where it says nothing."""
+    info = {**atoms.info.get("key_value_pairs", {}), **atoms.info}  # ASE's data bases go deeper
+    return next((info[key] for key in INFO_KEYS[name] if info.get(key) is not None), None)
 
 
 def _stored(atoms: Atoms, name: str, key: str | None = None) -> Any:

@@ -6,6 +6,7 @@ the SPHCs from the neighbourhood, applies the layers, and reads an energy per at
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -13,12 +14,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from so3krates_lite.attention import BlockRecord, FeatureAttention, GeometricAttention, Geometry
+from so3krates_lite.attention import (
+    BlockRecord,
+    FeatureAttention,
+    GeometricAttention,
+    Neighbourhood,
+)
 from so3krates_lite.basis import cosine_cutoff, radial_basis
 from so3krates_lite.config import ModelConfig
+from so3krates_lite.embedding import N_ELEMENTS, ElectronEmbedding, table_init
 from so3krates_lite.exchange import GatedExchange, SelfMixExchange
 from so3krates_lite.filters import SphericalFilter
-from so3krates_lite.graph import Batch, Pairs
+from so3krates_lite.graph import Batch, PairList, Pairs, PairVectors
 from so3krates_lite.harmonics import (
     degree_contractions,
     degree_norms,
@@ -26,30 +33,27 @@ from so3krates_lite.harmonics import (
     spherical_harmonics,
 )
 from so3krates_lite.safe import safe_norm
-
-# rows of the element table: atomic numbers 0 (padding) to 99
-N_ELEMENTS = 100
+from so3krates_lite.spherical import spherical_weights
 
 
 class LayerRecord(NamedTuple):
-    """What one layer did: attention of both blocks and the SPHCs it left behind."""
+    """What one layer did: attention of each block and the SPHCs it left behind."""
 
     feature: BlockRecord
     geometric: BlockRecord
     chi: Float[Array, "atoms m_tot"]
+    spherical: BlockRecord | None = None  # geometric attention in the spherical neighbourhood
+    sphc_distance: Float[Array, "far_pairs"] | None = None  # by which that one was found
 
 
 class ModelRecord(NamedTuple):
     """What the model did; `layers` has a leading axis over layers."""
 
-    phi_ij: Float[Array, "pairs"]
     chi_start: Float[Array, "atoms m_tot"]
     layers: LayerRecord
 
 
-def sphc_start(
-    geometry: Geometry, pairs: Pairs, config: ModelConfig
-) -> Float[Array, "atoms m_tot"]:
+def sphc_start(local: Neighbourhood, config: ModelConfig) -> Float[Array, "atoms m_tot"]:
     """The SPHCs before the first layer.
 
     "mean": chi_i = (1/C_i) sum_j phi(d_ij) Y(r_ij) with C_i = sum_j phi(d_ij), and 0 where C_i = 0.
@@ -59,15 +63,15 @@ def sphc_start(
 
     Source: So3krates, initialisation of SPHCs; "sum" and "zero": public code v0.3.
     """
-    phi_ij = geometry.phi_ij[:, None]
-    forth = phi_ij * geometry.Y_ij
+    phi_ij = local.phi_ij[:, None]
+    forth = phi_ij * local.Y_ij
     parity = jnp.asarray(parity_of_component(config.degrees), forth.dtype)
-    chi = pairs.collect(forth, forth * parity)
+    chi = local.pairs.collect(forth, forth * parity)
     if config.sphc_start == "zero":
         return jnp.zeros_like(chi)
     if config.sphc_start == "sum":
         return chi / config.sphc_normalization
-    C = pairs.collect(phi_ij, phi_ij)
+    C = local.pairs.collect(phi_ij, phi_ij)
     if config.sphc_start == "smooth":
         return chi / (C + jnp.exp(-C))
     return jnp.where(C > 0, chi / jnp.where(C > 0, C, 1), 0)
@@ -83,29 +87,44 @@ class Layer(nn.Module):
     def __call__(
         self,
         state: tuple[Float[Array, "atoms F"], Float[Array, "atoms m_tot"]],
-        geometry: Geometry,
-        pairs: Pairs,
+        local: Neighbourhood,
+        far: Neighbourhood | None,
     ) -> tuple[tuple[Float[Array, "atoms F"], Float[Array, "atoms m_tot"]], LayerRecord | None]:
         config = self.config
         paper = config.variant == "paper"
         invariants = degree_norms if paper else degree_contractions
         exchange = SelfMixExchange if paper else GatedExchange
+        feature_filter = SphericalFilter(config, name="feature_filter")
+        geometric_filter = SphericalFilter(config, name="geometric_filter")
         x, chi = state
 
-        chi_i, chi_j = pairs.ends(chi)
-        n_ij = invariants(chi_j - chi_i, config.degrees)  # (pairs, degrees), distance in SPHC space
-        w_ij = SphericalFilter(config, name="feature_filter")(geometry.e_ij, n_ij)  # (pairs, F)
-        u_ij = SphericalFilter(config, name="geometric_filter")(geometry.e_ij, n_ij)  # (pairs, F)
+        def sphc_vectors(near: Neighbourhood) -> Float[Array, "pairs m_tot"]:
+            chi_i, chi_j = near.pairs.ends(chi)
+            return chi_j - chi_i
+
+        n_ij = invariants(sphc_vectors(local), config.degrees)  # distance in SPHC space
+        w_ij = feature_filter(local.e_ij, n_ij)
+        neighbourhoods = [local]
+        filters = [geometric_filter(local.e_ij, n_ij)]
+        weights = [(local.phi_ij, local.phi_ij)]
+        X_ij = None
+        if far is not None:
+            vectors = sphc_vectors(far)
+            X_ij = safe_norm(vectors)
+            neighbourhoods.append(far)
+            filters.append(geometric_filter(far.e_ij, invariants(vectors, config.degrees)))
+            weights.append(spherical_weights(X_ij, far.phi_ij, far.pairs, config.spherical_radius))
 
         feature_attention = FeatureAttention(config, name="feature_attention")
         geometric_attention = GeometricAttention(config, name="geometric_attention")
-        dx, feature_record = feature_attention(x, w_ij, geometry, pairs, self.record)
-        dchi, geometric_record = geometric_attention(x, u_ij, geometry, pairs, self.record)
+        dx, feature = feature_attention(x, w_ij, local, self.record)
+        dchi, geometric = geometric_attention(x, neighbourhoods, filters, weights, self.record)
 
         x, chi = exchange(config, name="exchange")(x + dx, chi + dchi)
         if not self.record:
             return (x, chi), None
-        return (x, chi), LayerRecord(feature_record, geometric_record, chi)
+        spherical = geometric[1] if far is not None else None
+        return (x, chi), LayerRecord(feature, geometric[0], chi, spherical, X_ij)
 
 
 class EnergyHead(nn.Module):
@@ -130,17 +149,22 @@ class So3krates(nn.Module):
 
     @nn.compact
     def __call__(
-        self, batch: Batch, vectors: Float[Array, "graphs pairs 3"], record: bool = False
+        self, batch: Batch, vectors: PairVectors, record: bool = False
     ) -> tuple[Float[Array, "graphs"], ModelRecord | None]:
         config = self.config
-        pairs = Pairs.of(batch)
-        vectors = vectors.reshape(-1, 3)
-        geometry = pair_geometry(vectors, config)
+        local, far = neighbourhoods(batch, vectors, config)
 
-        table = nn.initializers.variance_scaling(1.0, "fan_in", "normal", out_axis=0)
         shape = (N_ELEMENTS, config.features)
-        x = self.param("embedding", table, shape, vectors.dtype)[batch.numbers.reshape(-1)]
-        chi = sphc_start(geometry, pairs, config)
+        table = self.param("embedding", table_init, shape, local.e_ij.dtype)
+        parts = [table[batch.numbers.reshape(-1)]]
+        if config.charge_embedding:
+            charge = ElectronEmbedding(config.features, name="charge_embedding")
+            parts.append(charge(batch.total_charge, batch))
+        if config.spin_embedding:
+            spin = ElectronEmbedding(config.features, name="spin_embedding")
+            parts.append(spin(batch.unpaired_electrons, batch))
+        x = sum(parts) / math.sqrt(len(parts))
+        chi = sphc_start(local, config)
         chi_start = chi
 
         # Of each layer only x and chi are kept for the reverse sweep, which computes the rest
@@ -153,21 +177,34 @@ class So3krates(nn.Module):
             length=config.layers,
             check_constancy_invariants=False,  # saves tracing the layer a second time
         )(config, record, name="layers")
-        (x, chi), layer_records = layers((x, chi), geometry, pairs)
+        (x, chi), layer_records = layers((x, chi), local, far)
 
         energy = EnergyHead(config.features, name="energy_head")(x).reshape(batch.numbers.shape)
         energy = jnp.sum(jnp.where(batch.atom_mask, energy, 0), axis=1)
-        return energy, ModelRecord(geometry.phi_ij, chi_start, layer_records) if record else None
+        return energy, ModelRecord(chi_start, layer_records) if record else None
 
 
-def pair_geometry(vectors: Float[Array, "pairs 3"], config: ModelConfig) -> Geometry:
-    """Radial basis, cutoff and harmonics of the pair vectors (Å)."""
-    distance = safe_norm(vectors)
-    phi_ij = cosine_cutoff(distance, config.cutoff)
-    e_ij = radial_basis(distance, config.radial_functions, config.cutoff)
-    if config.radial_cutoff:
-        e_ij = e_ij * phi_ij[:, None]
-    return Geometry(e_ij, phi_ij, spherical_harmonics(vectors, config.degrees))
+def neighbourhoods(
+    batch: Batch, vectors: PairVectors, config: ModelConfig
+) -> tuple[Neighbourhood, Neighbourhood | None]:
+    """The local neighbourhood and, where the model has one, the pairs of the spherical one."""
+
+    def of(listed: PairList, vectors: Float[Array, "graphs pairs 3"], reach: float | None):
+        vectors = vectors.reshape(-1, 3)
+        distance = safe_norm(vectors)
+        phi_ij = listed.mask.reshape(-1).astype(vectors.dtype)
+        if reach is not None:
+            phi_ij = cosine_cutoff(distance, reach)
+        e_ij = radial_basis(distance, config.radial_functions, config.cutoff)
+        if config.radial_cutoff:
+            e_ij = e_ij * cosine_cutoff(distance, config.cutoff)[:, None]
+        Y_ij = spherical_harmonics(vectors, config.degrees)
+        return Neighbourhood(Pairs.of(listed, batch), e_ij, phi_ij, Y_ij)
+
+    local = of(batch.local, vectors[0], config.cutoff)
+    if batch.spherical is None:
+        return local, None
+    return local, of(batch.spherical, vectors[1], config.long_cutoff)
 
 
 def count_parameters(params) -> int:

@@ -195,7 +195,8 @@ def molecule_figure(
 
     if choose not in ("channel", "atom", None):
         raise UserError(f"choose is '{choose}': it must be 'channel', 'atom' or None.")
-    picture, end = scene(record, frame), scale_limit(record, block, quantity, limit)
+    picture = scene(record, frame, block)
+    end = scale_limit(record, block, quantity, limit)
     layer, channel = layer % record.n_layers, channel % record.n_channels(block)
     names = record.channel_names(block)
     variants: list[tuple[str, int, int, int | None]] = [("", layer, channel, atom)]

@@ -130,16 +130,19 @@ SCRIPT = r"""
       role: box.role.value, threshold: +box.threshold.value / 100 });
     const values = (s, quantity) =>
       A.values[s.block][quantity || s.quantity][s.layer].map((row) => row[s.channel]);
-    const mine = (s, p) => s.atom < 0 || A[s.role][p] === s.atom;
-
-    const offset = Int8Array.from(atob(A.offset), (c) => c.charCodeAt(0));
-    const size = offset.length / Math.max(A.path.length, 1);
+    const pairs = (s) => A.lists[A.list_of[s.block]];
+    const mine = (s, p) => s.atom < 0 || pairs(s)[s.role][p] === s.atom;
+    for (const list of Object.values(A.lists)) {
+      list.offset = Int8Array.from(atob(list.offset), (c) => c.charCodeAt(0));
+    }
     function tubes(s, value, limit) {
+      const list = pairs(s), offset = list.offset;
+      const size = offset.length / Math.max(list.path.length, 1);
       const x = [], y = [], z = [], i = [], j = [], k = [], intensity = [];
       value.forEach((v, p) => {
         if (v === 0 || Math.abs(v) < s.threshold * limit || !mine(s, p)) return;
         const width = A.widest / 127 * Math.sqrt(Math.min(Math.abs(v) / limit, 1));
-        const base = x.length, path = A.path[p], first = p * size;
+        const base = x.length, path = list.path[p], first = p * size;
         const kind = v < 0 ? 0 : s.quantity === "contribution" ? 1 : 2;
         for (let n = 0; n < size; n += 3) {
           const c = 3 * Math.floor(n / 3 / A.sides), o = first + n;
@@ -162,8 +165,9 @@ SCRIPT = r"""
         if (v !== 0 && Math.abs(v) >= s.threshold * limit) shown += 1;
         if (best < 0 || Math.abs(v) > Math.abs(value[best])) best = p;
       });
-      const who = best < 0 ? "" : " Strongest: " + A.labels[A.receiver[best]] + " attends to "
-        + A.labels[A.sender[best]] + " with "
+      const who = best < 0 ? "" : " Strongest: " + A.labels[pairs(s).receiver[best]]
+        + " attends to "
+        + A.labels[pairs(s).sender[best]] + " with "
         + (value[best] < 0 ? "\u2212" : s.quantity === "contribution" ? "" : "+")
         + Math.abs(value[best]).toPrecision(3) + ".";
       return shown + " of " + all + " directed pairs drawn; the scale ends at "
@@ -177,7 +181,7 @@ SCRIPT = r"""
       if (views.molecule) Plotly.restyle(views.molecule, tubes(s, value, limit), [1]);
       if (views.matrix) {
         const z = A.labels.map(() => new Array(A.labels.length).fill(0));
-        value.forEach((v, p) => { z[A.receiver[p]][A.sender[p]] += v; });
+        value.forEach((v, p) => { z[pairs(s).receiver[p]][pairs(s).sender[p]] += v; });
         Plotly.update(views.matrix, { z: [z], zmin: signed ? -limit : 0, zmax: limit,
           colorscale: [signed ? A.diverging : A.sequential],
           "colorbar.title.text": A.axis[s.quantity] },
@@ -187,17 +191,20 @@ SCRIPT = r"""
               : { y0: -.5, y1: A.labels.length - .5, x0: s.atom - .5, x1: s.atom + .5 })] });
       }
       if (views.distance) {
-        const most = Math.max(0, ...values(s, "coefficient").map(Math.abs)), n = A.traces.length;
-        const wave = s.quantity === "weighted";
+        const most = Math.max(0, ...values(s, "coefficient").map(Math.abs));
+        const here = A.list_of[s.block], wave = s.quantity === "weighted" && here === "local";
         const y = [A.phi.map((f) => most * f), A.phi.map((f) => -most * f)];
-        const opacity = [1, 1];
+        const opacity = [1, 1], visible = [wave, wave];
         for (const trace of A.traces) {
-          y.push(trace.map((p) => value[p]));
-          opacity.push(trace.map((p) => (mine(s, p) ? .95 : .1)));
+          const shown = trace.list === here;
+          y.push(trace.pairs.map((p) => (shown ? value[p] : 0)));
+          opacity.push(trace.pairs.map((p) => (shown && mine(s, p) ? .95 : .1)));
+          visible.push(shown);
         }
         Plotly.update(views.distance, { y: y, "marker.opacity": opacity,
-          visible: [wave, wave].concat(new Array(n).fill(true)) },
+          visible: visible },
           { "title.text": name, "yaxis.title.text": A.axis[s.quantity],
+            "xaxis.range": [0, 1.02 * pairs(s).reach],
             "yaxis.range": [signed ? -1.06 * limit : 0, 1.06 * limit] });
       }
       document.querySelectorAll(".key .signed").forEach((e) => { e.hidden = !signed; });

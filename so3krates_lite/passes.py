@@ -42,8 +42,8 @@ def pass_index(
 
 def map_in_passes(function: Callable[[Batch], Tree], batch: Batch) -> Tree:
     """``function`` of a batch, pass by pass; its results have a leading axis over structures."""
-    graphs, pairs = batch.pair_mask.shape
-    size = structures_per_pass(graphs, pairs)
+    graphs = len(batch)
+    size = structures_per_pass(graphs, batch.room)
     if size >= graphs:
         return function(batch)
     index, _ = pass_index(graphs, size)

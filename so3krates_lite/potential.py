@@ -22,12 +22,14 @@ from jaxtyping import Array, Float, Int
 
 from so3krates_lite import storage
 from so3krates_lite.config import ModelConfig
+from so3krates_lite.embedding import N_ELEMENTS
 from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
 from so3krates_lite.graph import Batch, make_batch, pair_vectors
-from so3krates_lite.model import N_ELEMENTS, ModelRecord, So3krates, count_parameters
+from so3krates_lite.model import ModelRecord, So3krates, count_parameters
 from so3krates_lite.passes import map_in_passes
-from so3krates_lite.record import AttentionRecord, BlockAttention
+from so3krates_lite.record import AttentionRecord
+from so3krates_lite.recording import attention_record
 from so3krates_lite.runtime import (
     Compiled,
     enable_compilation_cache,
@@ -52,7 +54,7 @@ def initialise(key: jax.Array, batch: Batch, config: ModelConfig) -> dict:
     is much quicker than eagerly.
     """
     single = jax.tree.map(_to_single, batch)
-    params = So3krates(config).init(key, single, pair_vectors(single, config.cutoff))["params"]
+    params = So3krates(config).init(key, single, pair_vectors(single, config))["params"]
     return jax.tree.map(lambda leaf: leaf.astype(batch.positions.dtype), params)
 
 
@@ -62,7 +64,7 @@ def _to_single(leaf: Array) -> Array:
 
 def energy(params: dict, batch: Batch, config: ModelConfig) -> Float[Array, "graphs"]:
     """The network's energy of each structure, in its own unit and without shifts."""
-    return So3krates(config).apply({"params": params}, batch, pair_vectors(batch, config.cutoff))[0]
+    return So3krates(config).apply({"params": params}, batch, pair_vectors(batch, config))[0]
 
 
 def energy_and_forces(
@@ -84,8 +86,11 @@ def energy_forces_and_stress(
     """
 
     def strained(R, strain):
-        vectors = pair_vectors(batch.replace(positions=R), config.cutoff)
-        vectors = vectors + jnp.einsum("gpa,gab->gpb", vectors, (strain + strain.mT) / 2)
+        symmetric = (strain + strain.mT) / 2
+        vectors = jax.tree.map(
+            lambda r_ij: r_ij + jnp.einsum("gpa,gab->gpb", r_ij, symmetric),
+            pair_vectors(batch.replace(positions=R), config),
+        )
         return So3krates(config).apply({"params": params}, batch, vectors)[0]
 
     values, pull = jax.vjp(strained, batch.positions, jnp.zeros_like(batch.cell))
@@ -108,7 +113,7 @@ _energy_forces_and_stress = _in_passes(energy_forces_and_stress)
 
 @partial(Compiled, static_argnames="config")
 def _recorded(params: dict, batch: Batch, config: ModelConfig) -> tuple[ModelRecord, Array]:
-    vectors = pair_vectors(batch, config.cutoff)
+    vectors = pair_vectors(batch, config)
     _, record = So3krates(config).apply({"params": params}, batch, vectors, record=True)
     return record, vectors
 
@@ -146,8 +151,13 @@ class Potential:
         """An untrained potential."""
         dtype = precision_of(precision)
         with precision_context(dtype):
-            atom = Frames(numbers=np.ones((1, 1), int), positions=np.zeros((1, 1, 3)))
-            batch = make_batch(atom, config.cutoff, dtype=dtype)
+            atom = Frames(
+                numbers=np.ones((1, 1), int),
+                positions=np.zeros((1, 1, 3)),
+                total_charge=np.zeros(1),
+                spin_multiplicity=np.ones(1, int),
+            )
+            batch = make_batch(atom, config, dtype=dtype)
             return cls(config, initialise(jax.random.key(seed), batch, config))
 
     @property
@@ -221,7 +231,7 @@ class Potential:
         """
         if not allow_unknown_elements:
             self.check_elements(frames.numbers)
-        batch = make_batch(frames, self.config.cutoff, spare=True, dtype=self.dtype)
+        batch = make_batch(frames, self.config, spare=True, dtype=self.dtype)
         if stress and len(flat := np.flatnonzero(np.linalg.det(batch.cell) == 0)):
             raise UserError(f"stress needs periodic cells with a volume: frame {flat[0]} has none.")
         size = min(batch_size, 1 << (len(frames) - 1).bit_length())
@@ -242,10 +252,10 @@ class Potential:
         """
         if not allow_unknown_elements:
             self.check_elements(frames.numbers)
-        batch = make_batch(frames, self.config.cutoff, spare=True, dtype=self.dtype)
+        batch = make_batch(frames, self.config, spare=True, dtype=self.dtype)
         with precision_context(self.dtype):
             record, vectors = jax.device_get(_recorded(self.device_params, batch, self.config))
-        return _attention_record(frames, batch, record, vectors, self.config)
+        return attention_record(frames, batch, record, vectors, self.config)
 
     def save(self, path: str | Path) -> None:
         """Write one .safetensors file that holds everything; complete or not at all."""
@@ -315,52 +325,3 @@ def _bundled(name: str) -> Path:
             f"bundled are: {', '.join(known) or 'none'}."
         )
     return bundled_path(f"models/{name}.safetensors")
-
-
-def _attention_record(
-    frames: Frames,
-    batch: Batch,
-    record: ModelRecord,
-    vectors: Float[np.ndarray, "graphs pairs 3"],
-    config: ModelConfig,
-) -> AttentionRecord:
-    """Turn the network's undirected, padded record into one of directed pairs in reading order."""
-    graphs, n_pairs = batch.pair_mask.shape
-    real = batch.pair_mask.reshape(-1)
-    graph = np.repeat(np.arange(graphs), n_pairs)[real]
-    first, second = batch.pair_first.reshape(-1)[real], batch.pair_second.reshape(-1)[real]
-    vector = np.asarray(vectors, np.float64).reshape(-1, 3)[real]
-    frame = np.concatenate([graph, graph])
-    receiver, sender = np.concatenate([first, second]), np.concatenate([second, first])
-    vector = np.concatenate([vector, -vector])
-    distance = np.linalg.norm(vector, axis=-1)
-    order = np.lexsort((distance, sender, receiver, frame))
-    phi = np.tile(np.asarray(record.phi_ij, np.float64)[real], 2)[order]
-
-    def directed(values: np.ndarray) -> np.ndarray:
-        """(layers, 2, pairs, channels) -> (layers, directed pairs, channels)"""
-        values = np.asarray(values, np.float64)[:, :, real]
-        return values.reshape(values.shape[0], -1, values.shape[-1])[:, order]
-
-    def block(part) -> BlockAttention:
-        coefficient = directed(part.coefficient)
-        return BlockAttention(coefficient, coefficient * phi[:, None], directed(part.contribution))
-
-    sphc = np.concatenate([record.chi_start[None], record.layers.chi])
-    sphc = sphc.reshape(len(sphc), graphs, -1, sphc.shape[-1])
-    n_atoms = sphc.shape[2]
-    sphc = np.where((batch.numbers > 0)[None, ..., None], sphc, 0)
-    return AttentionRecord(
-        numbers=frames.numbers[:, :n_atoms],
-        positions=frames.positions[:, :n_atoms],
-        frame=frame[order],
-        receiver=receiver[order],
-        sender=sender[order],
-        distance=distance[order],
-        vector=vector[order],
-        cutoff=config.cutoff,
-        degrees=config.degrees,
-        feature=block(record.layers.feature),
-        geometric=block(record.layers.geometric),
-        sphc=np.asarray(sphc, np.float64),
-    )

@@ -21,7 +21,8 @@ import numpy as np
 from so3krates_lite import curves, figures
 from so3krates_lite.errors import UserError
 from so3krates_lite.page import POLICY, SCRIPT, STYLE
-from so3krates_lite.record import BLOCKS, QUANTITIES, AttentionRecord
+from so3krates_lite.record import AttentionRecord
+from so3krates_lite.record_parts import QUANTITIES
 from so3krates_lite.storage import write_atomically
 
 if TYPE_CHECKING:
@@ -196,24 +197,53 @@ def strongest_channel(record: AttentionRecord, block: str = "feature") -> tuple[
     return int(layer), int(channel)
 
 
-def _payload(record: AttentionRecord, picture, start: dict, traces: list[list[int]]) -> dict:
+def _list_of(block: str) -> str:
+    """Which list of pairs a block works on: the two local blocks share one."""
+    return "spherical" if block == "spherical" else "local"
+
+
+def _payload(record: AttentionRecord, pictures: dict, start: dict, traces: list[dict]) -> dict:
     """What the page's script needs to redraw the views; numbers rounded to four digits."""
     from so3krates_lite import scene, shapes
 
     def digits(array: np.ndarray) -> list:
         return np.vectorize(lambda v: float(f"{v:.4g}"), otypes=[float])(array).tolist()
 
-    tubes, pairs = picture.tubes, len(picture.pairs)
+    def values(block: str, quantity: str) -> list:
+        pairs = pictures[_list_of(block)].pairs
+        if len(pairs) == 0:
+            return [[]] * record.n_layers
+        chosen = [
+            record.select(block, layer, channel, quantity)[pairs]
+            for layer in range(record.n_layers)
+            for channel in range(record.n_channels(block))
+        ]
+        shape = (record.n_layers, record.n_channels(block), len(pairs))
+        return digits(np.reshape(chosen, shape).transpose(0, 2, 1))
+
+    def listed(picture: scene.Scene) -> dict:
+        tubes, pairs = picture.tubes, len(picture.pairs)
+        ends = picture.positions[picture.sender] - picture.positions[picture.receiver]
+        reach = np.linalg.norm(ends, axis=-1).max(initial=record.cutoff)
+        return {
+            "receiver": picture.receiver.tolist(),
+            "sender": picture.sender.tolist(),
+            "path": tubes.path.reshape(pairs, -1).round(3).tolist(),
+            # one byte per number: an offset is no longer than one, and a tube no wider than 0.12 Å
+            "offset": base64.b64encode((127 * tubes.offset).round().astype(np.int8)).decode(),
+            "reach": float(reach),
+        }
+
+    picture = pictures["local"]
+    lists = {name: listed(each) for name, each in pictures.items()}
+    lists["local"]["reach"] = record.cutoff
     return {
         "labels": picture.labels,
         "layers": record.n_layers,
-        "channels": {block: record.channel_names(block) for block in BLOCKS},
-        "receiver": picture.receiver.tolist(),
-        "sender": picture.sender.tolist(),
-        "path": tubes.path.reshape(pairs, -1).round(3).tolist(),
-        # one byte per number: an offset is no longer than one, and a tube no wider than 0.12 Å
-        "offset": base64.b64encode((127 * tubes.offset).round().astype(np.int8)).decode(),
-        "faces": tubes.faces.tolist(),
+        "channels": {block: record.channel_names(block) for block in record.blocks},
+        "list_of": {block: _list_of(block) for block in record.blocks},
+        "lists": lists,
+        "faces": picture.tubes.faces.tolist(),
         "sides": shapes.SIDES,
         "widest": scene.WIDEST,
         "diverging": figures.DIVERGING,
@@ -221,15 +251,10 @@ def _payload(record: AttentionRecord, picture, start: dict, traces: list[list[in
         "axis": figures.AXIS,
         "formula": figures.FORMULA,
         "values": {
-            block: {
-                quantity: digits(getattr(getattr(record, block), quantity)[:, picture.pairs])
-                if pairs
-                else [[]] * record.n_layers
-                for quantity in QUANTITIES
-            }
-            for block in BLOCKS
+            block: {quantity: values(block, quantity) for quantity in QUANTITIES}
+            for block in record.blocks
         },
-        "limit": {b: {q: record.limit(b, q) or 1.0 for q in QUANTITIES} for b in BLOCKS},
+        "limit": {b: {q: record.limit(b, q) or 1.0 for q in QUANTITIES} for b in record.blocks},
         "phi": figures.cutoff_curve(record)[1].round(4).tolist(),
         "traces": traces,
         "start": start,
@@ -239,7 +264,8 @@ def _payload(record: AttentionRecord, picture, start: dict, traces: list[list[in
 def _attention(record: AttentionRecord, frame: int) -> str:
     from so3krates_lite import molecule2d, molecule3d, scene
 
-    picture = scene.scene(record, frame)
+    pictures = {_list_of(block): scene.scene(record, frame, block) for block in record.blocks}
+    picture = pictures["local"]
     layer, channel = strongest_channel(record)
     end = figures.scale_limit(record, "feature", "weighted")
     values = record.select("feature", layer, channel, "weighted", frame)
@@ -248,10 +274,22 @@ def _attention(record: AttentionRecord, frame: int) -> str:
     # the page's script draws the tubes: here there are none yet
     turning = molecule3d.molecule_figure(record, **where, threshold=np.inf, choose=None)
     matrix = figures.attention_matrix(record, **where)
-    distance = figures.attention_against_distance(record, **where, max_points=10**9)
-    place = {int(pair): n for n, pair in enumerate(picture.pairs)}
-    dots = [trace for trace in distance.data if trace.mode == "markers"]
-    traces = [[place[int(pair)] for pair in trace.customdata] for trace in dots]
+    distance, traces = None, []
+    for name, each in pictures.items():
+        shown = {**where, "block": "spherical" if name == "spherical" else "feature"}
+        if name == "spherical":
+            shown["channel"] = 0
+        drawn = figures.attention_against_distance(record, **shown, max_points=10**9)
+        place = {int(pair): n for n, pair in enumerate(each.pairs)}
+        dots = [trace for trace in drawn.data if trace.mode == "markers"]
+        traces += [
+            {"list": name, "pairs": [place[int(pair)] for pair in trace.customdata]}
+            for trace in dots
+        ]
+        if distance is None:
+            distance = drawn
+        else:
+            distance.add_traces([trace.update(visible=False) for trace in dots])
     start = {"block": "feature", "layer": layer, "channel": channel, "quantity": "weighted"}
     name = f"layer {layer}, {record.channel_names()[channel]}"
     say = f"Molecule of {len(picture.labels)} atoms with the feature attention of {name}"
@@ -259,8 +297,8 @@ def _attention(record: AttentionRecord, frame: int) -> str:
     options = "".join(
         f'<option value="{key}">{escape(text)}</option>' for key, text in QUANTITY_NAMES.items()
     )
-    blocks = "".join(f'<option value="{block}">{block}</option>' for block in BLOCKS)
-    payload = _json(_payload(record, picture, start, traces))
+    blocks = "".join(f'<option value="{block}">{block}</option>' for block in record.blocks)
+    payload = _json(_payload(record, pictures, start, traces))
     content = f"""
 <p class="lead">Each curve is one directed pair: the atom at its thick end attends to the atom at
 its thin end. Turn the molecule with the pointer, and choose an atom by a click on it or on a row of
@@ -296,8 +334,9 @@ JavaScript and WebGL, which this browser does not offer.</figcaption></figure></
 <p>Attention here is signed and not normalised: there is no softmax, and a row need not sum to one.
 The coefficient is a scaled product of query, filter and key; times the cutoff it is the factor in
 front of the neighbour's message; the contribution is the norm of what the pair then adds. Feature
-attention has heads, geometric attention one channel for each degree. A large value says that the
-model uses a pair, not that the pair explains the energy.</p></details>
+attention has heads, geometric attention one channel for each degree; the spherical block is what
+the geometric attention adds for pairs near in SPHC space, at any distance. A large value says that
+the model uses a pair, not that the pair explains the energy.</p></details>
 <script type="application/json" id="attention">{payload}</script>
 """
     return _section("attention-view", "What it attends to", content)

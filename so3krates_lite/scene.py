@@ -88,10 +88,11 @@ class Scene:
     half: float  # Å, half the edge of the cube that holds everything
 
 
-def scene(source: AttentionRecord | Frames, frame: int = 0) -> Scene:
+def scene(source: AttentionRecord | Frames, frame: int = 0, block: str = "feature") -> Scene:
     """Gather what a picture of one frame needs; padding atoms are left out.
 
-    Frames know of no attention: their scene has no pairs and no tubes.
+    The pairs are those of the ``block``'s list. Frames know of no attention: their scene has no
+    pairs and no tubes.
     """
     real = np.flatnonzero(source.numbers[frame] > 0)
     numbers = source.numbers[frame][real]
@@ -99,11 +100,11 @@ def scene(source: AttentionRecord | Frames, frame: int = 0) -> Scene:
     pairs = receiver = sender = np.zeros(0, dtype=int)
     vector = np.zeros((0, 3))
     if isinstance(source, AttentionRecord):
-        pairs = source.pairs(frame)
+        pairs, listed = source.pairs(frame, block), source.neighbours(block)
         place = np.zeros(source.numbers.shape[1], dtype=int)
         place[real] = np.arange(len(real))
-        receiver, sender = place[source.receiver[pairs]], place[source.sender[pairs]]
-        vector = source.vector[pairs]
+        receiver, sender = place[listed.receiver[pairs]], place[listed.sender[pairs]]
+        vector = listed.vector[pairs]
     # look along the direction in which the molecule is thinnest, a little from above
     axes = np.linalg.svd(positions - positions.mean(0), full_matrices=True)[2]
     right, up = axes[0], axes[1]

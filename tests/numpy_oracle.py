@@ -62,10 +62,27 @@ def headwise(p, x):
     return np.array(rows) + p.get("bias", 0.0)
 
 
-class Oracle:
-    """One molecule through the network; the attributes are what an attention record holds."""
+def softplus(x):
+    return np.log1p(np.exp(x))
 
-    def __init__(self, config, params, numbers, positions) -> None:
+
+def cosine(d, cutoff):
+    return (np.cos(np.pi * d / cutoff) + 1) / 2 if d < cutoff else 0.0
+
+
+def polynomial(t):
+    """1 at t = 0, 0 from t = 1 on; p = 6."""
+    return 1 - 28 * t**6 + 48 * t**7 - 21 * t**8 if t < 1 else 0.0
+
+
+class Oracle:
+    """One molecule through the network; the attributes are what an attention record holds.
+
+    ``pairs`` are the directed pairs within the cutoff, ``far_pairs`` those of the spherical
+    neighbourhood, if there is one.
+    """
+
+    def __init__(self, config, params, numbers, positions, charge=0.0, multiplicity=1) -> None:
         self.config, self.degrees = config, config.degrees
         self.paper = config.variant == "paper"
         self.slices, start = [], 0
@@ -73,29 +90,58 @@ class Oracle:
             self.slices.append(slice(start, start + 2 * degree + 1))
             start += 2 * degree + 1
         n, rc, K = len(numbers), config.cutoff, config.radial_functions
-        self.pairs, self.phi, self.Y, self.e = [], {}, {}, {}
+        self.pairs, self.far_pairs = [], []
+        self.phi, self.far_phi, self.Y, self.e = {}, {}, {}, {}
         mu = np.linspace(np.exp(-rc), 1, K)
         beta = ((2 / K) * (1 - np.exp(-rc))) ** -2
         for i in range(n):
             for j in range(n):
+                if i == j:
+                    continue
                 r = positions[j] - positions[i]
                 d = np.linalg.norm(r)
-                if i != j and d < rc:
+                self.phi[i, j] = cosine(d, rc)
+                self.Y[i, j] = harmonics(r, self.degrees)
+                self.e[i, j] = np.exp(-beta * (np.exp(-d) - mu) ** 2)
+                if config.radial_cutoff:
+                    self.e[i, j] = self.e[i, j] * self.phi[i, j]
+                if d < rc:
                     self.pairs.append((i, j))
-                    self.phi[i, j] = (np.cos(np.pi * d / rc) + 1) / 2
-                    self.Y[i, j] = harmonics(r, self.degrees)
-                    self.e[i, j] = np.exp(-beta * (np.exp(-d) - mu) ** 2)
-                    if config.radial_cutoff:
-                        self.e[i, j] = self.e[i, j] * self.phi[i, j]
-        x = params["embedding"][numbers]
+                if config.spherical_radius is None:
+                    continue
+                long = config.long_cutoff
+                if long is None or d < long:
+                    self.far_pairs.append((i, j))
+                    self.far_phi[i, j] = 1.0 if long is None else cosine(d, long)
+        x = self.embed(params, numbers, charge, multiplicity - 1)
         chi = self.start(n)
         self.sphc = [chi]
-        self.coefficient = {"feature": [], "geometric": []}
-        self.contribution = {"feature": [], "geometric": []}
+        self.coefficient = {"feature": [], "geometric": [], "spherical": []}
+        self.contribution = {"feature": [], "geometric": [], "spherical": []}
+        self.sphc_distance, self.nearness = [], []
         for k in range(config.layers):
             x, chi = self.layer(leaves_of_layer(params["layers"], k), x, chi)
             self.sphc.append(chi)
         self.energy = sum(mlp(params["energy_head"], x[i])[0] for i in range(n))
+
+    def embed(self, params, numbers, charge, unpaired) -> np.ndarray:
+        """Of each atom: its element's row, and its share of the charge and of the spin."""
+        parts = [params["embedding"][numbers]]
+        if self.config.charge_embedding:
+            parts.append(self.electrons(params["charge_embedding"], numbers, charge))
+        if self.config.spin_embedding:
+            parts.append(self.electrons(params["spin_embedding"], numbers, unpaired))
+        return sum(parts) / np.sqrt(len(parts))
+
+    def electrons(self, p, numbers, psi) -> np.ndarray:
+        row = 0 if psi >= 0 else 1
+        q, k, v = p["query"][numbers], p["key"][row], p["value"][row]
+        affinity = [softplus(q[i] @ k / np.sqrt(len(k))) for i in range(len(numbers))]
+        rows = []
+        for i in range(len(numbers)):
+            share = psi * affinity[i] / sum(affinity)
+            rows.append(silu(share * v @ p["hidden"]["kernel"]) @ p["out"]["kernel"])
+        return np.array(rows)
 
     def start(self, n: int) -> np.ndarray:
         """The SPHCs before the first layer, in the configured way."""
@@ -122,17 +168,24 @@ class Oracle:
     def layer(self, p, x, chi):
         n = len(x)
         dx, dchi = np.zeros_like(x), np.zeros_like(chi)
-        lists = {key: ([], []) for key in ("feature", "geometric")}
-        for i, j in self.pairs:
-            near = self.invariants(chi[j] - chi[i])
-            for block in ("feature", "geometric"):
-                filters, attention = p[f"{block}_filter"], p[f"{block}_attention"]
-                w = mlp(filters["radial"], self.e[i, j]) + mlp(filters["spherical"], near)
+        X, nearness = self.spherical_neighbours(chi)
+        self.sphc_distance.append([X[pair] for pair in self.far_pairs])
+        self.nearness.append([nearness[pair] for pair in self.far_pairs])
+        for name, block, pairs, weight in (
+            ("feature", "feature", self.pairs, self.phi),
+            ("geometric", "geometric", self.pairs, self.phi),
+            ("spherical", "geometric", self.far_pairs, nearness),
+        ):
+            filters, attention = p[f"{block}_filter"], p[f"{block}_attention"]
+            coefficients, sizes = [], []
+            for i, j in pairs:
+                distance = self.invariants(chi[j] - chi[i])
+                w = mlp(filters["radial"], self.e[i, j]) + mlp(filters["spherical"], distance)
                 q = headwise(attention["coefficients"]["query"], x[i])
                 k = headwise(attention["coefficients"]["key"], x[j])
                 heads, f = q.shape
                 alpha = (q * w.reshape(heads, f) * k).sum(axis=1) / np.sqrt(f)
-                weighted = alpha * self.phi[i, j]
+                weighted = alpha * weight[i, j]
                 if block == "feature":
                     message = weighted[:, None] * headwise(attention["value"], x[j])
                     dx[i] += message.reshape(-1)
@@ -143,14 +196,27 @@ class Oracle:
                     ]
                     dchi[i] += np.concatenate(parts)
                     size = np.array([np.linalg.norm(part) for part in parts])
-                lists[block][0].append(alpha)
-                lists[block][1].append(size)
-        for block, (alpha, size) in lists.items():
-            self.coefficient[block].append(alpha)
-            self.contribution[block].append(size)
+                coefficients.append(alpha)
+                sizes.append(size)
+            self.coefficient[name].append(coefficients)
+            self.contribution[name].append(sizes)
         exchange = self.exchange_paper if self.paper else self.exchange_v03
         rows = [exchange(p["exchange"], x[i] + dx[i], chi[i] + dchi[i]) for i in range(n)]
         return np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
+
+    def spherical_neighbours(self, chi):
+        """Distance in SPHC space of every far pair, and how far j is a neighbour of i there."""
+        X = {(i, j): np.linalg.norm(chi[j] - chi[i]) for i, j in self.far_pairs}
+        nearness = {}
+        for i, j in self.far_pairs:
+            others = [k for one, k in self.far_pairs if one == i]
+            # all others within reach and the atom itself, each counted as the long cutoff leaves it
+            atoms = 1 + sum(self.far_phi[i, k] for k in others)
+            total = sum(self.far_phi[i, k] * np.exp(X[i, k]) for k in others)
+            share = np.exp(X[i, j]) / total
+            border = self.config.spherical_radius / atoms
+            nearness[i, j] = self.far_phi[i, j] * polynomial(share / border)
+        return X, nearness
 
     def stretched(self, b: np.ndarray, chi: np.ndarray) -> np.ndarray:
         return np.concatenate([b[k] * chi[s] for k, s in enumerate(self.slices)])

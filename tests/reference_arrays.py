@@ -15,7 +15,7 @@ from so3krates_lite.config import ModelConfig
 from so3krates_lite.frames import Frames
 
 FOLDER = Path(__file__).parent / "reference"
-NAMES = ("paper_base", "paper_degrees123", "v03_base")
+NAMES = ("paper_base", "paper_degrees123", "paper_nonlocal", "v03_base")
 
 
 @lru_cache
@@ -38,7 +38,15 @@ def config(name: str) -> ModelConfig:
         radial_hidden=given["rad"][0],
         spherical_hidden=given["sph"][0],
         radial_cutoff=paper,
+        # "chi_cut_dynamic" puts the border of the spherical neighbourhood at 1/n
+        spherical_radius=1.0 if given.get("chi_cut_dynamic") else None,
     )
+
+
+def within_cutoff(name: str) -> np.ndarray:
+    """Which of the directed pairs are closer than the cutoff; where no list is global, all are."""
+    arrays = load(name)
+    return arrays["geom/d_ij"].reshape(-1) < config(name).cutoff
 
 
 def frames(name: str) -> Frames:

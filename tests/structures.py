@@ -25,7 +25,8 @@ def small_config(degrees: tuple[int, ...] = (1, 2), variant: str = "paper", **mo
 
 def one_atom_batch(config: ModelConfig):
     """Enough of a batch to ask for the shapes of the parameters."""
-    return make_batch(frame_of([1], [[0, 0, 0]]), config.cutoff)
+    atom = frame_of([1], [[0, 0, 0]], total_charge=[0.0], spin_multiplicity=[1])
+    return make_batch(atom, config)
 
 
 def random_parameters(config: ModelConfig, seed: int = 0, dtype=np.float64) -> dict:

@@ -62,9 +62,9 @@ def test_attention_of_a_molecule_alone_and_in_a_mixed_batch_is_the_same(potentia
 
 
 def test_more_room_for_atoms_and_pairs_changes_nothing(potential, mixed):
-    n, p = FRAMES.max_atoms, make_batch(FRAMES, CONFIG.cutoff).pair_mask.shape[1]
-    roomy = make_batch(FRAMES, CONFIG.cutoff, atoms=n + 5, pairs=p + 30, dtype=np.float64)
-    assert roomy.positions.shape[1] == n + 5 and roomy.pair_mask.shape[1] == p + 30
+    n, p = FRAMES.max_atoms, make_batch(FRAMES, CONFIG).local.room
+    roomy = make_batch(FRAMES, CONFIG, atoms=n + 5, pairs=p + 30, dtype=np.float64)
+    assert roomy.positions.shape[1] == n + 5 and roomy.local.room == p + 30
     energy, forces = potential.predict_batch(roomy)
     assert deviation(energy, mixed.energy) < 1e-12
     assert deviation(forces[:, :n], mixed.forces) < 1e-12
@@ -147,11 +147,11 @@ def test_an_empty_set_is_refused_in_a_sentence(potential):
 
 def test_too_little_room_is_named_with_what_is_needed():
     with pytest.raises(CapacityError, match="11 atoms, but the batch was made for 8"):
-        make_batch(FRAMES, CONFIG.cutoff, atoms=8)
+        make_batch(FRAMES, CONFIG, atoms=8)
     with pytest.raises(CapacityError, match="pairs=") as error:
-        make_batch(FRAMES, CONFIG.cutoff, pairs=2)
+        make_batch(FRAMES, CONFIG, pairs=2)
     needed = int(str(error.value).split("pairs=")[1].split()[0])
-    assert make_batch(FRAMES, CONFIG.cutoff, pairs=needed).pair_mask.sum(axis=1).max() == needed
+    assert make_batch(FRAMES, CONFIG, pairs=needed).local.mask.sum(axis=1).max() == needed
 
 
 def test_sizes_round_up_to_few_steps():

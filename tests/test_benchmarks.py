@@ -33,8 +33,8 @@ def case(layers: int):
     """A configuration, random parameters, and molecules of different size: one of a single atom."""
     config = small_config((1, 2), layers=layers)
     frames = stack(molecule(6, seed=1), molecule(1, seed=2), molecule(3, seed=3))
-    batch = make_batch(frames, config.cutoff, dtype=np.float64)
-    assert batch.pair_mask.any() and not batch.pair_mask.all()
+    batch = make_batch(frames, config, dtype=np.float64)
+    assert batch.local.mask.any() and not batch.local.mask.all()
     return config, random_parameters(config), batch
 
 

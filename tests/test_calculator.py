@@ -67,12 +67,12 @@ def crystal() -> Atoms:
 def fresh(potential: Potential, atoms: Atoms, room: int) -> tuple[np.ndarray, ...]:
     """The network's energy and forces with a list made for these positions and the cutoff alone."""
     frames = Frames.from_atoms(atoms.copy())
-    batch = make_batch(frames, CUTOFF, pairs=room, dtype=np.float64)
+    batch = make_batch(frames, potential.config, pairs=room, dtype=np.float64)
     return potential.predict_batch(batch, stress=frames.is_periodic)
 
 
 def room_of(calculator: So3kratesCalculator) -> int:
-    return calculator._batch.pair_mask.shape[1]
+    return calculator._batch.local.room
 
 
 def compilations() -> int:
@@ -147,11 +147,11 @@ def test_a_list_of_all_pairs_serves_however_far_the_atoms_move(potential, calcul
 
 def test_pairs_beyond_the_cutoff_contribute_exactly_zero(potential, ethanol):
     frames = Frames.from_atoms(ethanol)
-    wide = make_batch(frames, CUTOFF + 1.0, pairs=36, dtype=np.float64)
-    ends = [frames.positions[0][index[0]] for index in (wide.pair_first, wide.pair_second)]
+    wide = make_batch(frames, potential.config, skin=1.0, pairs=36, dtype=np.float64)
+    ends = [frames.positions[0][index[0]] for index in (wide.local.first, wide.local.second)]
     within = np.linalg.norm(ends[0] - ends[1], axis=-1)[None] < CUTOFF
-    masked = wide.replace(pair_mask=wide.pair_mask & within)
-    assert masked.pair_mask.sum() < wide.pair_mask.sum()
+    masked = wide.replace(local=wide.local.replace(mask=wide.local.mask & within))
+    assert masked.local.mask.sum() < wide.local.mask.sum()
     for with_them, without in zip(
         potential.predict_batch(wide), potential.predict_batch(masked), strict=True
     ):

@@ -94,8 +94,8 @@ def solid(request):
 
 
 def test_atoms_of_the_small_cell_see_their_own_images():
-    batch = make_batch(crystal(), cutoff=3.0)
-    assert (batch.pair_first == batch.pair_second)[batch.pair_mask].any()
+    pairs = make_batch(crystal(), CONFIG).local
+    assert (pairs.first == pairs.second)[pairs.mask].any()
 
 
 def test_stress_is_the_slope_of_the_energy_with_strain(solid):
@@ -197,7 +197,7 @@ WEIGHTS = Weights(energy=0.01, forces=0.99)
 
 def labelled(frames: Frames, dtype=np.float64) -> Labelled:
     rng = np.random.default_rng(6)
-    batch = make_batch(frames, CONFIG.cutoff, atoms=5, pairs=10, dtype=dtype)
+    batch = make_batch(frames, CONFIG, atoms=5, pairs=10, dtype=dtype)
     n, atoms = batch.numbers.shape
     forces = rng.normal(size=(n, atoms, 3)).astype(dtype)  # on padding too: it must not count
     weight = np.ones(n, dtype)

@@ -12,18 +12,50 @@ from synthetic import ethanol_record
 
 from so3krates_lite import curves, figures, molecule2d, molecule3d, scene, shapes
 from so3krates_lite.errors import UserError
-from so3krates_lite.record import BLOCKS, QUANTITIES
+from so3krates_lite.record import BLOCKS
+from so3krates_lite.record_parts import QUANTITIES
 from so3krates_lite.units import convert
 
 
 @pytest.fixture(scope="module")
 def record():
-    return ethanol_record(frames=3)
+    return ethanol_record(frames=3, spherical=True)
 
 
 def axis_titles(figure) -> list[str]:
     names = [n for n in figure.to_plotly_json()["layout"] if n.startswith(("xaxis", "yaxis"))]
     return [figure.layout[name].title.text for name in names]
+
+
+def test_spherical_block_is_drawn_with_its_own_pairs_and_without_a_cutoff_curve(record):
+    figure = figures.attention_against_distance(record, 1, "spherical", 1, 2)
+    drawn = np.concatenate([trace.customdata for trace in figure.data])
+    assert sorted(drawn) == record.pairs(1, "spherical").tolist()
+    assert all(trace.mode == "markers" for trace in figure.data)
+    far = record.spherical
+    values = record.select("spherical", 1, 2)
+    for trace in figure.data:
+        np.testing.assert_array_equal(trace.x, far.distance[trace.customdata])
+        np.testing.assert_array_equal(trace.y, values[trace.customdata])
+    assert figure.layout.xaxis.range[1] >= far.distance.max()
+    picture = scene.scene(record, 1, "spherical")
+    index = record.pairs(1, "spherical")
+    np.testing.assert_array_equal(picture.receiver, far.receiver[index])
+    np.testing.assert_array_equal(picture.sender, far.sender[index])
+    molecule3d.molecule_figure(record, 1, "spherical", 0, 1)
+
+
+def test_nearness_figure_shows_both_distances_of_every_pair_on_a_fixed_scale(record):
+    figure = figures.nearness_figure(record, frame=2, layer=-1)
+    dots, index = figure.data[0], record.pairs(2, "spherical")
+    np.testing.assert_array_equal(dots.x, record.spherical.distance[index])
+    np.testing.assert_array_equal(dots.y, record.spherical.sphc_distance[-1, index])
+    np.testing.assert_array_equal(dots.marker.color, record.spherical.nearness[-1, index])
+    assert (dots.marker.cmin, dots.marker.cmax) == (0, 1)
+    assert figure.layout.shapes[0].x0 == record.cutoff
+    assert all(axis_titles(figure))
+    with pytest.raises(UserError, match="layer 9 does not exist"):
+        figures.nearness_figure(record, layer=9)
 
 
 def colours_of(mesh) -> set[str]:

@@ -22,7 +22,7 @@ PAIRS = 10
 
 def labelled() -> Labelled:
     rng = np.random.default_rng(1)
-    batch = make_batch(FRAMES, CONFIG.cutoff, atoms=5, pairs=PAIRS, dtype=np.float64)
+    batch = make_batch(FRAMES, CONFIG, atoms=5, pairs=PAIRS, dtype=np.float64)
     weight = np.ones(len(FRAMES))
     weight[2] = 0
     energy, forces = rng.normal(size=len(FRAMES)), rng.normal(size=(len(FRAMES), 5, 3))
@@ -86,7 +86,7 @@ def test_loss_and_gradient_in_passes_are_those_at_once(monkeypatch):
 def test_forces_of_more_layers_keep_little_more():
     """Only x and chi of a layer wait for the reverse sweep, not what its pairs need."""
     kept = []
-    batch = make_batch(FRAMES, CONFIG.cutoff, atoms=5, pairs=PAIRS)
+    batch = make_batch(FRAMES, CONFIG, atoms=5, pairs=PAIRS)
     for layers in (2, 12):
         config = small_config(layers=layers)
         params = small_potential(config, "float32").params

@@ -11,26 +11,47 @@ import pytest
 from synthetic import ethanol_record
 
 from so3krates_lite.errors import UserError
-from so3krates_lite.record import BLOCKS, QUANTITIES, AttentionRecord, BlockAttention
-
-
-@pytest.fixture(scope="module")
-def record() -> AttentionRecord:
-    return ethanol_record(frames=3)
+from so3krates_lite.record import BLOCKS, AttentionRecord
+from so3krates_lite.record_parts import QUANTITIES, BlockAttention, SphericalAttention
 
 
 def changed(record: AttentionRecord, **fields) -> AttentionRecord:
     return dataclasses.replace(record, **fields)
 
 
+@pytest.fixture(scope="module", params=[False, True], ids=["local", "spherical"])
+def record(request) -> AttentionRecord:
+    return ethanol_record(frames=3, spherical=request.param)
+
+
+@pytest.fixture(scope="module")
+def local() -> AttentionRecord:
+    return ethanol_record(frames=3)
+
+
+@pytest.fixture(scope="module")
+def nonlocal_() -> AttentionRecord:
+    """Its spherical block lists fewer pairs than the others, in another order."""
+    whole = ethanol_record(frames=3, spherical=True)
+    far, keep = whole.spherical, np.random.default_rng(1).permutation(whole.n_pairs)[:150]
+    names = ("frame", "receiver", "sender", "distance", "vector")
+    per_layer = ("sphc_distance", "nearness")
+    part = SphericalAttention(
+        **{name: getattr(far, name)[keep] for name in names},
+        **{name: getattr(far, name)[:, keep] for name in per_layer},
+        attention=BlockAttention(*(getattr(far.attention, q)[:, keep] for q in QUANTITIES)),
+    )
+    return changed(whole, spherical=part)
+
+
 def test_matrix_holds_exactly_the_record_s_values(record):
-    for block in BLOCKS:
+    for block in record.blocks:
+        pairs, index = record.neighbours(block), record.pairs(1, block)
         for quantity in QUANTITIES:
             matrix = record.matrix(1, block, 1, 0, quantity)
-            index = record.pairs(1)
             values = record.select(block, 1, 0, quantity, frame=1)
             np.testing.assert_array_equal(
-                matrix[record.receiver[index], record.sender[index]], values
+                matrix[pairs.receiver[index], pairs.sender[index]], values
             )
             assert np.count_nonzero(matrix) == np.count_nonzero(values)
             assert (np.diag(matrix) == 0).all()
@@ -58,7 +79,7 @@ def test_matrix_adds_up_periodic_images():
                 for q in QUANTITIES
             )
         )
-        for block in BLOCKS
+        for block in record.blocks
     }
     periodic = changed(
         record,
@@ -82,15 +103,22 @@ def test_saved_record_reads_back_bit_for_bit(record, tmp_path):
     path = record.save(tmp_path / "attention.npz")
     again = AttentionRecord.load(path)
     assert list(tmp_path.iterdir()) == [path]
-    for field in dataclasses.fields(record):
-        mine, theirs = getattr(record, field.name), getattr(again, field.name)
-        if isinstance(mine, BlockAttention):
-            for name in QUANTITIES:
-                np.testing.assert_array_equal(getattr(mine, name), getattr(theirs, name))
-                assert getattr(mine, name).dtype == getattr(theirs, name).dtype
+    assert again.blocks == record.blocks
+    assert_identical(again, record)
+    assert again.degrees == record.degrees and isinstance(again.cutoff, float)
+
+
+def assert_identical(found, expected) -> None:
+    """Every array of both, those of their parts included, bit for bit."""
+    for field in dataclasses.fields(expected):
+        mine, theirs = getattr(found, field.name), getattr(expected, field.name)
+        if dataclasses.is_dataclass(theirs):
+            assert_identical(mine, theirs)
+        elif theirs is None:
+            assert mine is None
         else:
             np.testing.assert_array_equal(mine, theirs)
-    assert again.degrees == record.degrees and isinstance(again.cutoff, float)
+            assert np.asarray(mine).dtype == np.asarray(theirs).dtype
 
 
 def test_failed_save_leaves_the_old_file_and_no_scrap(record, tmp_path, monkeypatch):
@@ -142,8 +170,9 @@ def test_frames_subset_keeps_order_and_pairs(record):
 
 
 def test_limit_is_the_largest_size_over_layers_channels_and_frames(record):
-    for block in BLOCKS:
-        values = getattr(record, block).weighted
+    for block in record.blocks:
+        layers, channels = range(record.n_layers), range(record.n_channels(block))
+        values = [record.select(block, k, c) for k in layers for c in channels]
         assert record.limit(block) == np.abs(values).max()
         assert record.limit(block) >= record.frames(1).limit(block)
 
@@ -194,6 +223,65 @@ def test_wrong_choices_name_what_exists(record):
         record.select(layer=7)
     with pytest.raises(UserError, match="Frame 3 does not exist"):
         record.matrix(3)
+
+
+def test_a_local_record_says_that_it_has_no_spherical_block(local):
+    assert local.blocks == ("feature", "geometric") and local.spherical is None
+    for ask in (local.matrix, local.limit, local.neighbours, local.n_channels):
+        with pytest.raises(UserError, match=r"no spherical neighbourhood.*of feature, geometric"):
+            ask(block="spherical")
+    with pytest.raises(UserError, match="no spherical neighbourhood"):
+        local.pairs(0, "spherical")
+
+
+def test_a_spherical_block_has_a_list_of_pairs_of_its_own(nonlocal_):
+    record = nonlocal_
+    assert record.blocks == BLOCKS
+    assert record.neighbours("geometric") is record
+    far = record.neighbours("spherical")
+    assert far is record.spherical and far.n_pairs == 150 < record.n_pairs
+    assert record.n_channels("spherical") == 3
+    assert record.channel_names("spherical") == ["degree 1", "degree 2", "degree 3"]
+    counted = [len(record.pairs(k, "spherical")) for k in range(3)]
+    assert sum(counted) == 150 and [len(record.pairs(k)) for k in range(3)] == [72] * 3
+    assert len(record.select("spherical")) == 150 and len(record.select("feature")) == 216
+    for k in range(3):
+        index = record.pairs(k, "spherical")
+        assert (far.frame[index] == k).all()
+        values = record.select("spherical", 1, 2, "coefficient", frame=k)
+        expected = np.zeros((9, 9))
+        expected[far.receiver[index], far.sender[index]] = values
+        np.testing.assert_array_equal(record.matrix(k, "spherical", 1, 2, "coefficient"), expected)
+        assert np.count_nonzero(expected) == counted[k]
+
+
+def test_a_spherical_block_follows_its_frames(nonlocal_, tmp_path):
+    part = nonlocal_.frames([2, 0])
+    for k, whole in enumerate((2, 0)):
+        for block in BLOCKS:
+            found, expected = part.matrix(k, block), nonlocal_.matrix(whole, block)
+            np.testing.assert_array_equal(found, expected)
+        index, old = part.pairs(k, "spherical"), nonlocal_.pairs(whole, "spherical")
+        for name in ("sphc_distance", "nearness"):
+            found, expected = getattr(part.spherical, name), getattr(nonlocal_.spherical, name)
+            np.testing.assert_array_equal(found[:, index], expected[:, old])
+    assert part.spherical.n_pairs == sum(len(nonlocal_.pairs(k, "spherical")) for k in (0, 2))
+    assert len(nonlocal_.frames([]).select("spherical")) == 0
+    assert_identical(AttentionRecord.load(part.save(tmp_path / "part.npz")), part)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"sphc_distance": np.zeros((2, 5))}, r"'sphc_distance' has shape \(2, 5\)"),
+        ({"nearness": np.full((2, 150), np.nan)}, "'nearness' is not finite"),
+        ({"sender": np.full(150, 9)}, "'sender' runs from 9 to 9"),
+        ({"attention": BlockAttention(*[np.zeros((2, 150, 4))] * 3)}, "'spherical' has shape"),
+    ],
+)
+def test_fields_of_a_spherical_block_that_do_not_fit_are_named(nonlocal_, fields, message):
+    with pytest.raises(UserError, match=message):
+        changed(nonlocal_, spherical=dataclasses.replace(nonlocal_.spherical, **fields))
 
 
 def test_a_frame_without_pairs_is_a_record_too():

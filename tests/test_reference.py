@@ -24,8 +24,16 @@ from so3krates_lite.potential import Potential, initialise
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
-TOLERANCE = {"paper_base": 1e-10, "paper_degrees123": 1e-10, "v03_base": 1e-7}
-BLOCKS = {"feature": "FeatureBlock_0", "geometric": "GeometricBlock_0"}
+TOLERANCE = {
+    "paper_base": 1e-10,
+    "paper_degrees123": 1e-10,
+    "paper_nonlocal": 1e-7,  # the original holds 1/n in float32
+    "v03_base": 1e-7,  # and here 1/sqrt(2l+1)
+}
+BLOCKS = {
+    "feature": "FeatureBlock_0/attention_fn/alpha",
+    "geometric": "GeometricBlock_0/attention_fn/alpha_r",
+}
 
 
 @pytest.fixture(scope="module", params=reference.NAMES)
@@ -57,16 +65,18 @@ def test_attention_and_sphcs_of_every_layer_are_the_original_s(name, precision):
     arrays = reference.load(name)
     tolerance = TOLERANCE[name] if precision == "float64" else 1e-4
     record = potential(name, precision).attention(reference.frames(name)).frames(0)
-    np.testing.assert_array_equal(record.receiver, arrays["idx_i"])
-    np.testing.assert_array_equal(record.sender, arrays["idx_j"])
-    assert deviation(record.distance, arrays["geom/d_ij"]) < tolerance
+    within = reference.within_cutoff(name)
+    np.testing.assert_array_equal(record.receiver, arrays["idx_i"][within])
+    np.testing.assert_array_equal(record.sender, arrays["idx_j"][within])
+    assert deviation(record.distance, arrays["geom/d_ij"][within]) < tolerance
     for layer in range(record.n_layers):
         stored = f"record/layers_{layer}"
         for block, theirs in BLOCKS.items():
             # the original records its coefficient after the cutoff
-            alpha = arrays[f"{stored}/{theirs}/attention_fn/alpha"]
-            assert deviation(getattr(record, block).weighted[layer], alpha) < tolerance
-            raw = alpha / arrays["geom/phi_r_cut"].reshape(-1, 1)
+            alpha = arrays[f"{stored}/{theirs}"]
+            assert not alpha[~within].any()
+            assert deviation(getattr(record, block).weighted[layer], alpha[within]) < tolerance
+            raw = alpha[within] / arrays["geom/phi_r_cut"].reshape(-1, 1)[within]
             assert deviation(getattr(record, block).coefficient[layer], raw) < tolerance
         for ours, theirs in ((layer, "chi_in"), (layer + 1, "chi_out")):
             chi = arrays[f"{stored}/{theirs}"] * sign_of_chi(name)
@@ -76,13 +86,37 @@ def test_attention_and_sphcs_of_every_layer_are_the_original_s(name, precision):
                 assert deviation(record.sphc[ours, 0], chi) < tolerance
 
 
-def test_local_attention_is_all_of_the_original_s(name):
+def test_local_and_spherical_attention_are_all_of_the_original_s(name):
     """alpha = alpha_r + alpha_s there; without spherical neighbourhoods alpha_s is zero."""
     for layer in range(reference.config(name).layers):
         stored = f"record/layers_{layer}/GeometricBlock_0/attention_fn"
         arrays = reference.load(name)
-        assert not arrays[f"{stored}/alpha_s"].any()
-        np.testing.assert_array_equal(arrays[f"{stored}/alpha"], arrays[f"{stored}/alpha_r"])
+        assert arrays[f"{stored}/alpha_s"].any() == reference.config(name).is_nonlocal
+        both = arrays[f"{stored}/alpha_r"] + arrays[f"{stored}/alpha_s"]
+        np.testing.assert_allclose(arrays[f"{stored}/alpha"], both, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_attention_in_the_spherical_neighbourhood_is_the_original_s(precision):
+    name = "paper_nonlocal"
+    arrays, within = reference.load(name), reference.within_cutoff(name)
+    assert 0 < within.sum() < len(within)
+    record = potential(name, precision).attention(reference.frames(name)).frames(0)
+    tolerance = TOLERANCE[name] if precision == "float64" else 1e-4
+    spherical = record.spherical
+    np.testing.assert_array_equal(spherical.receiver, arrays["idx_i"])
+    np.testing.assert_array_equal(spherical.sender, arrays["idx_j"])
+    assert deviation(spherical.distance, arrays["geom/d_ij"]) < tolerance
+    for layer in range(record.n_layers):
+        stored = f"record/layers_{layer}"
+        alpha = arrays[f"{stored}/GeometricBlock_0/attention_fn/alpha_s"]
+        assert deviation(spherical.attention.weighted[layer], alpha) < tolerance
+        # near and far pairs, inside the cutoff and beyond it
+        for near in (alpha.any(axis=1), ~alpha.any(axis=1)):
+            assert (near & within).any() and (near & ~within).any()
+        chi = arrays[f"{stored}/chi_in"]
+        X = np.linalg.norm(chi[arrays["idx_j"]] - chi[arrays["idx_i"]], axis=1)
+        assert deviation(spherical.sphc_distance[layer], X) < tolerance
 
 
 def test_radial_basis_cutoff_and_harmonics_are_the_original_s(name):
@@ -122,7 +156,7 @@ def test_each_coupling_block_has_squares_that_sum_to_one_and_no_odd_parity():
 
 
 def test_small_models_have_the_original_s_number_of_parameters(name):
-    expected = {"paper_base": 27753, "paper_degrees123": 12903, "v03_base": 24845}[name]
+    expected = {"paper_degrees123": 12903, "v03_base": 24845}.get(name, 27753)
     assert count_parameters(reference.parameters(name)) == expected
     assert int(reference.load(name)["n_params"]) == expected
     ours = jax.eval_shape(lambda: fresh(reference.config(name)))

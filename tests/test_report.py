@@ -116,14 +116,32 @@ def test_data_blocks_are_json_and_hold_the_record_s_values(text, arguments):
     data = json.loads(page.blocks["attention"])
     values = np.array(data["values"]["feature"]["weighted"])
     np.testing.assert_allclose(values, record.feature.weighted[:, record.pairs(0)], rtol=1e-3)
-    assert data["receiver"] == record.receiver[record.pairs(0)].tolist()
+    listed = data["lists"]["local"]
+    assert listed["receiver"] == record.receiver[record.pairs(0)].tolist()
+    assert listed["sender"] == record.sender[record.pairs(0)].tolist()
     assert data["limit"]["feature"]["weighted"] == record.limit()
-    assert sorted(pair for trace in data["traces"] for pair in trace) == list(range(72))
-    offset = np.frombuffer(base64.b64decode(data["offset"]), dtype=np.int8)
+    assert {trace["list"] for trace in data["traces"]} == {"local"}
+    assert sorted(pair for trace in data["traces"] for pair in trace["pairs"]) == list(range(72))
+    offset = np.frombuffer(base64.b64decode(listed["offset"]), dtype=np.int8)
     tubes = scene.scene(record).tubes
     np.testing.assert_allclose(offset / 127, tubes.offset.ravel(), atol=0.005)
     layer, channel = data["start"]["layer"], data["start"]["channel"]
     assert np.abs(record.select("feature", layer, channel)).max() == record.limit()
+
+
+def test_spherical_block_has_its_own_pairs_in_the_page(arguments, tmp_path):
+    record = ethanol_record(spherical=True)
+    path = report.write_report(tmp_path / "far.html", **{**arguments, "record": record})
+    data = json.loads(Page(path.read_text(encoding="utf-8")).blocks["attention"])
+    assert data["list_of"] == {"feature": "local", "geometric": "local", "spherical": "spherical"}
+    index = record.pairs(0, "spherical")
+    listed = data["lists"]["spherical"]
+    assert listed["receiver"] == record.spherical.receiver[index].tolist()
+    values = np.array(data["values"]["spherical"]["weighted"])
+    expected = record.spherical.attention.weighted[:, index]
+    np.testing.assert_allclose(values, expected, rtol=1e-3)
+    drawn = [pair for t in data["traces"] if t["list"] == "spherical" for pair in t["pairs"]]
+    assert sorted(drawn) == list(range(len(index)))
 
 
 def test_every_figure_is_named_and_a_still_picture_stands_in_the_page(text):

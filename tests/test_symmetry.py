@@ -9,16 +9,20 @@ import pytest
 from structures import deviation, frame_of, molecule, small_config, small_potential, stack
 
 from so3krates_lite.frames import Frames
+from so3krates_lite.record import QUANTITIES
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 CASES = [
-    *(("paper", degrees) for degrees in ((0,), (1,), (2,), (1, 3), (0, 1, 2, 3, 4))),
-    *(("v0.3", degrees) for degrees in ((0, 1, 2, 3, 4), (1, 3))),
+    *(("paper", degrees, {}) for degrees in ((0,), (1,), (2,), (1, 3), (0, 1, 2, 3, 4))),
+    *(("v0.3", degrees, {}) for degrees in ((0, 1, 2, 3, 4), (1, 3))),
+    ("paper", (1, 2), {"spherical_radius": 2.0, "charge_embedding": True}),
 ]
 TOLERANCE = 1e-9
 RNG = np.random.default_rng(0)
-MOLECULES = stack(molecule(7, seed=1), molecule(4, seed=2))
+MOLECULES = stack(molecule(7, seed=1), molecule(4, seed=2)).replace(
+    total_charge=np.array([1.0, -2.0])
+)
 ORDER = RNG.permutation(4)  # of the first four atoms of either molecule
 
 
@@ -44,7 +48,7 @@ def moved(matrix=None, shift=0.0, order=None) -> Frames:
     if order is not None:
         index[: len(order)] = order
     positions = np.where(MOLECULES.mask[..., None], positions + shift, 0)
-    return Frames(MOLECULES.numbers[:, index], positions[:, index])
+    return MOLECULES.replace(numbers=MOLECULES.numbers[:, index], positions=positions[:, index])
 
 
 FRAMES = stack(
@@ -59,10 +63,10 @@ PLACE = {name: 2 * (k + 1) for k, name in enumerate([*OPERATIONS, "translation",
 class Answers:
     """Everything the model says about the molecules and their images."""
 
-    def __init__(self, variant: str, degrees: tuple[int, ...]) -> None:
+    def __init__(self, variant: str, degrees: tuple[int, ...], more: dict) -> None:
         # a start other than zero, so that SPHCs take part from the first layer on
         start = "mean" if variant == "paper" else "smooth"
-        potential = small_potential(small_config(degrees, variant, sphc_start=start))
+        potential = small_potential(small_config(degrees, variant, sphc_start=start, **more))
         self.degrees = degrees
         self.energy, self.forces, _ = potential.predict(FRAMES)
         self.record = potential.attention(FRAMES)
@@ -71,7 +75,12 @@ class Answers:
         return values[..., PLACE[name] : PLACE[name] + 2, :, :]
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case[0]}-{case[1]}")
+def name_of(case) -> str:
+    variant, degrees, more = case
+    return "-".join([variant, str(degrees), *more])
+
+
+@pytest.fixture(scope="module", params=CASES, ids=name_of)
 def answers(request) -> Answers:
     return Answers(*request.param)
 
@@ -109,12 +118,17 @@ def test_sphcs_turn_by_wigner_matrices(answers, name):
 def test_attention_does_not_change(answers, name):
     for k in range(2):
         mine, image = answers.record.frames(k), answers.record.frames(PLACE[name] + k)
-        np.testing.assert_array_equal(image.receiver, mine.receiver)
-        np.testing.assert_array_equal(image.sender, mine.sender)
-        for block in ("feature", "geometric"):
-            for quantity in ("coefficient", "weighted", "contribution"):
-                found = getattr(getattr(image, block), quantity)
-                assert deviation(found, getattr(getattr(mine, block), quantity)) < TOLERANCE
+        for block in answers.record.blocks:
+            found, expected = image.neighbours(block), mine.neighbours(block)
+            np.testing.assert_array_equal(found.receiver, expected.receiver)
+            np.testing.assert_array_equal(found.sender, expected.sender)
+            for quantity in QUANTITIES:
+                found, expected = (record._quantity(block, quantity) for record in (image, mine))
+                assert deviation(found, expected) < TOLERANCE
+        if (far := mine.spherical) is not None:
+            assert (far.nearness > 0.01).any()
+            assert deviation(image.spherical.nearness, far.nearness) < TOLERANCE
+            assert deviation(image.spherical.sphc_distance, far.sphc_distance) < TOLERANCE
 
 
 def test_forces_and_sphcs_do_not_change_with_translation(answers):
@@ -140,7 +154,7 @@ def test_another_order_of_atoms_reorders_everything(answers):
     assert deviation(sphc, answers.record.sphc[:, :2][:, :, index]) < TOLERANCE
     for k, n in enumerate(MOLECULES.n_atoms):
         real = index[:n]
-        for block in ("feature", "geometric"):
+        for block in answers.record.blocks:
             for channel in range(answers.record.n_channels(block)):
                 choice = (block, 1, channel, "coefficient")
                 found = answers.record.matrix(PLACE["permutation"] + k, *choice)

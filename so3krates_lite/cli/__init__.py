@@ -1,4 +1,4 @@
-"""The command line: train, evaluate, predict, look at attention, handle data.
+"""The command line: train, evaluate, predict, look at attention, compare models, handle data.
 
 Each command is a thin layer over the Python function of the same name. A user's mistake ends in one
 sentence on standard error and exit status 2; anything else is a bug and shows its trace.
@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from so3krates_lite import __version__
 from so3krates_lite.cli.data import add_data
+from so3krates_lite.cli.experiment import add_experiment
 from so3krates_lite.cli.training import add_train
 from so3krates_lite.cli.use import add_attention, add_demo, add_evaluate, add_predict
 from so3krates_lite.errors import UserError
@@ -62,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_evaluate(commands)
     add_predict(commands)
     add_attention(commands)
+    add_experiment(commands)
     add_data(commands)
     add_demo(commands)
     return parser

@@ -40,7 +40,7 @@ def add_data(commands) -> None:
         "make bundled data anew with a reference calculator",
         "Needs the extra `generate` (tblite).",
     )
-    generate.add_argument("name", help="ethanol-gfn2 or carbon-chains-gfn2")
+    generate.add_argument("name", help="ethanol-gfn2, carbon-chains-gfn2 or cumulenes-gfn2")
     generate.add_argument("--out", type=file_to_write, help=".npz file to write [NAME.npz]")
     generate.add_argument("--frames", type=positive, help="how many [as bundled]")
     generate.add_argument("--seed", type=seed_number, help="[as bundled]")

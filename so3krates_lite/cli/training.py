@@ -31,6 +31,10 @@ MODEL_OPTIONS = {
     "heads": "heads of the feature attention",
     "cutoff": "radius of the neighbourhood in Å",
     "sphc_start": "mean, smooth, sum or zero",
+    "spherical_radius": "kappa, radius of the spherical neighbourhood in 1/n (the paper's is 1)",
+    "long_cutoff": "longest distance in the spherical neighbourhood in Å",
+    "charge_embedding": "read the total charge",
+    "spin_embedding": "read the number of unpaired electrons",
 }
 SPLIT_OPTIONS = {
     "train": "training frames [1000]",
@@ -83,9 +87,19 @@ def add_train(commands) -> None:
 def _add_fields(group, cls: type, options: dict[str, str]) -> None:
     """One option per field of a dataclass, with its default named and left to the dataclass."""
     defaults = {field.name: field.default for field in dataclasses.fields(cls)}
-    kinds = {"max_minutes": float, "sphc_start": str, "seed": seed_number}
+    kinds = {
+        "max_minutes": float,
+        "sphc_start": str,
+        "spherical_radius": float,
+        "long_cutoff": float,
+        "seed": seed_number,
+    }
     for name, text in options.items():
         default = defaults[name]
+        if isinstance(default, bool):
+            switch = f"--{name.replace('_', '-')}"
+            group.add_argument(switch, action="store_const", const=True, help=text)
+            continue
         kind = kinds.get(name, type(default))
         more = {"nargs": "+", "type": int} if kind is tuple else {"type": kind}
         shown = " ".join(map(str, default)) if kind is tuple else default

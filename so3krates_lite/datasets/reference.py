@@ -27,23 +27,35 @@ STRETCHED = 1.45  # a bond longer than this times its length in the minimum is b
 FORMED = 1.15  # an unbonded pair closer than this times the sum of covalent radii is a new bond
 
 
-def reference_calculator(charge: int, accuracy: float = 1.0) -> Any:
-    """An ASE calculator for GFN2-xTB, closed shell."""
+def reference_calculator(
+    charge: int, accuracy: float = 1.0, electronic_temperature: float = 300.0
+) -> Any:
+    """An ASE calculator for GFN2-xTB, closed shell; the electronic temperature in K."""
     software_versions()
     # molecules this small gain nothing from threads, and on a busy machine lose a factor of ten;
     # the library reads this once, when it is first loaded
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from tblite.ase import TBLite
 
-    return TBLite(method=METHOD, charge=charge, multiplicity=1, accuracy=accuracy, verbosity=0)
+    return TBLite(
+        method=METHOD,
+        charge=charge,
+        multiplicity=1,
+        accuracy=accuracy,
+        electronic_temperature=electronic_temperature,
+        verbosity=0,
+    )
 
 
 def label(
-    structure: Atoms, charge: int, positions: Sequence[Float[np.ndarray, "atoms 3"]]
+    structure: Atoms,
+    charge: int,
+    positions: Sequence[Float[np.ndarray, "atoms 3"]],
+    electronic_temperature: float = 300.0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Energies (eV), forces (eV/Å) and atomic charges (e) at given positions (Å)."""
     atoms = structure.copy()
-    atoms.calc = reference_calculator(charge, LABEL_ACCURACY)
+    atoms.calc = reference_calculator(charge, LABEL_ACCURACY, electronic_temperature)
     energies, forces, charges = [], [], []
     for frame in positions:
         atoms.positions = np.asarray(frame, dtype=float)

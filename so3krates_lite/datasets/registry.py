@@ -337,6 +337,19 @@ def _other_cards() -> list[DatasetCard]:
             bundled=True,
             note="Not the set of Ko et al.: the same molecules, another level of theory.",
         ),
+        DatasetCard(
+            name="cumulenes-gfn2",
+            title="Cumulenes C3H4 to C15H4 at all angles between their ends, 200 + 25 frames each",
+            citation="Made by so3krates-lite; method: Bannwarth, Ehlert, Grimme, "
+            "J. Chem. Theory Comput. 15, 1652 (2019)",
+            licence="CC0-1.0",
+            level_of_theory="GFN2-xTB (tblite), electronic temperature 1000 K",
+            energy_unit="eV",
+            length_unit="Angstrom",
+            local_names=("cumulenes_gfn2.npz",),
+            bundled=True,
+            note="so3krates_lite.datasets.cumulenes tells training frames from the scan.",
+        ),
     ]
 
 

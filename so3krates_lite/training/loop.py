@@ -331,12 +331,12 @@ def _labelled(
         return Labelled(batch, energy, forces.astype(dtype), weight.astype(dtype))
 
     training, valid = frames[split.train].trimmed(), frames[split.valid].trimmed()
-    data = label(training, make_batch(training, model.cutoff, dtype=dtype), np.ones(len(training)))
+    data = label(training, make_batch(training, model, dtype=dtype), np.ones(len(training)))
     chunk = min(VALIDATION_BATCH, len(valid))
     index = np.arange(math.ceil(len(valid) / chunk) * chunk)
     weight = (index < len(valid)).astype(dtype)
     filled = valid[np.minimum(index, len(valid) - 1)]
-    chunks = label(filled, make_batch(filled, model.cutoff, dtype=dtype), weight)
+    chunks = label(filled, make_batch(filled, model, dtype=dtype), weight)
     chunks = jax.tree.map(lambda a: a.reshape(-1, chunk, *a.shape[1:]), chunks)
     return jax.device_put(data), jax.device_put(chunks)
 

@@ -103,8 +103,8 @@ def loss_and_gradient(
     def of_pass(part: Labelled) -> tuple[Float[Array, ""], dict]:
         return _loss_and_gradient(params, part, config, weights, numbers)
 
-    graphs, pairs = target.batch.pair_mask.shape
-    size = structures_per_pass(graphs, pairs)
+    graphs = len(target.batch)
+    size = structures_per_pass(graphs, target.batch.room)
     if size >= graphs:
         return of_pass(target)
 

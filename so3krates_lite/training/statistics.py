@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
+from so3krates_lite.embedding import N_ELEMENTS
 from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
-from so3krates_lite.model import N_ELEMENTS
 
 
 def element_shift(frames: Frames, mode: str) -> Float[np.ndarray, "elements"]:

@@ -1,0 +1,134 @@
+"""The commands below `experiment`: the papers' questions, each with one command."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+
+from so3krates_lite.cli.options import (
+    DATA_HELP,
+    add_loading,
+    command,
+    folder_to_write,
+    load_data,
+    positive,
+    seed_number,
+)
+from so3krates_lite.errors import UserError
+
+KEPT = "A run that is there already is taken, one that was stopped is finished."
+
+
+def add_experiment(commands) -> None:
+    group = commands.add_parser(
+        "experiment", help="train models alike and compare them, as the papers do"
+    )
+    parts = group.add_subparsers(title="experiments", required=True, metavar="EXPERIMENT")
+    cumulenes = command(
+        parts,
+        "cumulenes",
+        _cumulenes,
+        "energy over the angle between the ends of C3H4 to C15H4",
+        f"A local model against a spherical neighbourhood. {KEPT}",
+    )
+    cumulenes.add_argument("--carbons", type=positive, nargs="+", help="lengths [3 to 15]")
+    _add_common(cumulenes, "runs/cumulenes", "cumulenes-gfn2")
+
+    chains = command(
+        parts,
+        "charge-transfer",
+        _charge_transfer,
+        "learning curve on sets with charged molecules: C10H2 / C10H3+ or Na8/9Cl8+",
+        f"Local and spherical, with and without the total charge as input. {KEPT}\n\n"
+        "  so3krates-lite experiment charge-transfer carbon-chains --sizes 20 40 80 --test 16\n"
+        "  so3krates-lite experiment charge-transfer path/to/input.data --sizes 9000 --test 1000",
+    )
+    _add_common(chains, "runs/charge-transfer", "carbon-chains-gfn2")
+    chains.add_argument("--sizes", type=positive, nargs="+", default=[50, 100, 200, 400])
+    chains.add_argument("--test", type=positive, help="frames to judge by [a fifth of all]")
+    chains.add_argument("--steps", type=positive, help="training steps of each run [3000]")
+
+    ag3 = command(
+        parts,
+        "ag3",
+        _ag3,
+        "Ag3 with one electron more or less: with and without the charge as input",
+        f"{KEPT} The data are found under SO3KRATES_DATA.",
+    )
+    _add_common(ag3, "runs/ag3", "ag3-charge-states")
+
+
+def _add_common(parser: argparse.ArgumentParser, folder: str, data: str) -> None:
+    parser.add_argument("data", nargs="?", default=data, help=f"{DATA_HELP} [{data}]")
+    parser.add_argument(
+        "--folder", type=folder_to_write, default=folder, help=f"where runs are kept [{folder}]"
+    )
+    parser.add_argument("--seeds", type=seed_number, nargs="+", default=[0], help="[0]")
+    parser.add_argument("--epochs", type=positive, help="passes over the training frames")
+    add_loading(parser)
+
+
+def _show(results: list, path) -> None:
+    from so3krates_lite.evaluation import format_table
+
+    print(format_table([result.row() for result in results]))
+    print(f"All numbers are in {path}.")
+
+
+def _settings(options: argparse.Namespace, settings):
+    return settings if options.epochs is None else replace(settings, epochs=options.epochs)
+
+
+def _cumulenes(options: argparse.Namespace) -> None:
+    from so3krates_lite.experiments import cumulenes
+
+    frames = load_data(options)
+    curves = cumulenes.cumulene_curves(
+        frames,
+        carbons=options.carbons or cumulenes.CARBONS,
+        settings=_settings(options, cumulenes.SETTINGS),
+        seeds=options.seeds,
+        folder=options.folder,
+    )
+    picture = options.folder / "curves.png"
+    cumulenes.draw_curves(curves).savefig(picture, dpi=150)
+    _show(curves, options.folder / "curves.json")
+    print(f"The curves are drawn in {picture}.")
+
+
+def _charge_transfer(options: argparse.Namespace) -> None:
+    from so3krates_lite.evaluation import format_table
+    from so3krates_lite.experiments import charge_transfer
+
+    if options.epochs is not None:
+        raise UserError("charge-transfer counts in training steps: give --steps, not --epochs.")
+    frames = load_data(options)
+    points = charge_transfer.learning_curve(
+        frames,
+        options.sizes,
+        n_test=options.test or max(len(frames) // 5, 1),
+        steps=options.steps or charge_transfer.STEPS,
+        seeds=options.seeds,
+        folder=options.folder,
+    )
+    _show(points, options.folder / "learning_curve.json")
+    published = charge_transfer.PUBLISHED.get(frames.info.get("name", ""))
+    if published:
+        print("\nPublished, on the full sets of some 5,000 to 10,000 structures:")
+        rows = [
+            {"model": name, "energy RMSE (meV/atom)": energy, "force RMSE (meV/Å)": force or "-"}
+            for name, (energy, force) in published.items()
+        ]
+        print(format_table(rows))
+
+
+def _ag3(options: argparse.Namespace) -> None:
+    from so3krates_lite.experiments import ag3
+
+    results = ag3.charge_states(
+        load_data(options),
+        settings=_settings(options, ag3.SETTINGS),
+        seeds=options.seeds,
+        folder=options.folder,
+    )
+    _show(results, options.folder / "charge_states.json")

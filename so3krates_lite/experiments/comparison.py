@@ -1,0 +1,69 @@
+"""Several models trained alike: same frames, same settings, same seeds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from so3krates_lite import storage
+from so3krates_lite.config import ModelConfig
+from so3krates_lite.datasets.splits import Split
+from so3krates_lite.frames import Frames
+from so3krates_lite.potential import Potential
+from so3krates_lite.runtime import hardware
+from so3krates_lite.training import TrainConfig, train
+from so3krates_lite.training.progress import Progress
+from so3krates_lite.training.run import RunFolder
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One model trained from one seed."""
+
+    model: str
+    seed: int
+    potential: Potential
+
+    @property
+    def minutes(self) -> float:
+        """Wall time of the training."""
+        return self.potential.card["wall time / s"] / 60
+
+
+def train_models(
+    frames: Frames,
+    split: Split,
+    models: Mapping[str, ModelConfig],
+    settings: TrainConfig,
+    *,
+    seeds: Sequence[int] = (0,),
+    folder: Path | None = None,
+    progress: Progress | None = None,
+) -> list[Trained]:
+    """Every model from every seed, on the same split.
+
+    With a ``folder`` each run is kept in it under its model's name and seed; what is there already
+    is taken, or finished, instead of trained again.
+    """
+    results = []
+    for name, model in models.items():
+        for seed in seeds:
+            place = None if folder is None else folder / f"{name.replace(' ', '-')}-seed{seed}"
+            started = place is not None and RunFolder(place).state.is_file()
+            wanted = {} if started else {"model": model, "settings": replace(settings, seed=seed)}
+            result = train(frames, split, folder=place, resume=started, progress=progress, **wanted)
+            results.append(Trained(name, seed, result.potential))
+            # Each model is a program of its own, and a process may map only so much code.
+            jax.clear_caches()
+    return results
+
+
+def save_results(path: Path, rows: Sequence[Mapping[str, Any]], **facts: Any) -> None:
+    """Rows of results with what a reader must know of how they came about, as JSON."""
+    content = {"hardware": hardware(), **facts, "results": list(rows)}
+    storage.write_atomically(path, json.dumps(content, indent=1).encode())
