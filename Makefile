@@ -49,6 +49,7 @@ data: $(READY)  ## make the bundled data anew in build/ (about a quarter of an h
 	@mkdir -p build
 	cd build && ../$(BIN)/so3krates-lite data generate ethanol-gfn2
 	cd build && ../$(BIN)/so3krates-lite data generate carbon-chains-gfn2
+	cd build && ../$(BIN)/so3krates-lite data generate cumulenes-gfn2
 
 clean:  ## remove .venv, demo/ and build/
 	rm -rf $(VENV) demo build

@@ -55,12 +55,7 @@ def polynomial_cutoff(ratio: Float[Array, "*pairs"], p: int = 6) -> Float[Array,
 
     Source: Gasteiger, Groß & Günnemann, Directional message passing, ICLR 2020, eq. 8.
     """
-    inside = ratio < 1
-    t = jnp.where(inside, ratio, 0)  # powers of what lies far outside would overflow
-    value = (
-        1
-        - (p + 1) * (p + 2) / 2 * t**p
-        + p * (p + 2) * t ** (p + 1)
-        - p * (p + 1) / 2 * t ** (p + 2)
-    )
-    return jnp.where(inside, value, 0)
+    t = jnp.clip(ratio, 0, 1)
+    # The same polynomial with its triple root at 1 taken out: rounding cannot make it negative.
+    rest = sum((k + 1) * (k + 2) / 2 * t**k for k in range(p))
+    return (1 - t) ** 3 * rest

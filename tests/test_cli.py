@@ -50,6 +50,38 @@ def test_train_leaves_a_complete_run_folder(run_folder):
     }
 
 
+REACHED = {
+    "--spherical-radius 1 --charge-embedding --long-cutoff 8": {
+        "spherical_radius": 1.0,
+        "charge_embedding": True,
+        "long_cutoff": 8.0,
+    },
+    "--spherical-radius 1.5 --spin-embedding --sphc-start smooth": {
+        "spherical_radius": 1.5,
+        "spin_embedding": True,
+        "sphc_start": "smooth",
+    },
+    "--layers 3": {"layers": 3},
+}
+
+
+@pytest.mark.parametrize("options", REACHED)
+def test_options_of_train_reach_the_model(options, monkeypatch):
+    from so3krates_lite import training
+    from so3krates_lite.config import ModelConfig
+
+    class Reached(Exception):
+        pass
+
+    def stop(frames, split, *, model, **_):
+        raise Reached(model)
+
+    monkeypatch.setattr(training, "train", stop)
+    with pytest.raises(Reached) as stopped:
+        main(["train", "ethanol-gfn2", "--folder", "not-made", *options.split()])
+    assert stopped.value.args == (ModelConfig(**REACHED[options]),)
+
+
 def test_evaluate_judges_the_run_s_own_test_frames(run_folder, capsys, tmp_path):
     out = tmp_path / "errors.json"
     status, text, _ = run(
@@ -159,6 +191,7 @@ def test_mistake_ends_in_one_sentence_and_leaves_nothing(mistake, tmp_path, monk
 def test_every_command_explains_itself(capsys):
     commands = [["train"], ["evaluate"], ["predict"], ["attention"], ["demo"]]
     commands += [["data", action] for action in ("list", "info", "fetch", "generate")]
+    commands += [["experiment", name] for name in ("cumulenes", "charge-transfer", "ag3")]
     for command in commands:
         with pytest.raises(SystemExit) as stopped:
             build_parser().parse_args([*command, "--help"])

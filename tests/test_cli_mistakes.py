@@ -123,6 +123,30 @@ ARGUMENTS = {
         ["data", "info", "good one Å.extxyz", "--labels", "revised"],
         "revised",
     ),
+    "no experiment": (["experiment"], "EXPERIMENT"),
+    "unknown experiment": (["experiment", "water"], "water"),
+    "no carbons": (["experiment", "cumulenes", "--carbons", "0"], "--carbons"),
+    "length of chain that is not there": (
+        ["experiment", "cumulenes", "--carbons", "16", "--folder", "f"],
+        "3 to 15",
+    ),
+    "chains that are none": (
+        ["experiment", "cumulenes", "good one Å.extxyz", "--folder", "f"],
+        "no cumulene of 3 carbons",
+    ),
+    "passes where steps count": (
+        ["experiment", "charge-transfer", "--epochs", "3", "--folder", "f"],
+        "--steps",
+    ),
+    "more frames than there are": (
+        ["experiment", "charge-transfer", "good one Å.extxyz", "--sizes", "9", "--folder", "f"],
+        "the set has 4",
+    ),
+    "experiment in a file": (["experiment", "ag3", "--folder", "empty.xyz"], "empty.xyz is a file"),
+    "long cutoff of a local model": (
+        ["train", "ethanol-gfn2", "--folder", "f", "--long-cutoff", "8"],
+        "long_cutoff",
+    ),
 }
 
 
@@ -276,3 +300,21 @@ def test_data_folder_that_is_none_is_named(monkeypatch, capsys):
     monkeypatch.setenv("SO3KRATES_DATA", "/no/such folder")
     assert main(["data", "info", "md17-ethanol"]) == 2
     assert "SO3KRATES_DATA" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("set_to", [None, "folder"])
+def test_data_that_must_be_had_first_are_named(set_to, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("SO3KRATES_DATA", raising=False)
+    monkeypatch.setenv("SO3KRATES_CACHE", str(folder))
+    if set_to:
+        monkeypatch.setenv("SO3KRATES_DATA", str(folder))
+    text = the_sentence(["experiment", "ag3", "--folder", "f"], capsys)
+    assert "ag3-charge-states" in text and "SO3KRATES_DATA" in text
+
+
+def test_charge_that_the_frames_do_not_state_is_named(tmp_path, capsys):
+    sizes = ["--folder", str(tmp_path / "f"), "--train", "8", "--valid", "4"]
+    assert main(["train", "cumulenes-gfn2", *sizes, "--charge-embedding", *TINY]) == 2
+    text = capsys.readouterr().err
+    assert text.count("\n") == 1 and "total_charge" in text

@@ -7,6 +7,7 @@ from so3krates_lite.datasets import REGISTRY, bundled_path, load
 from so3krates_lite.errors import UserError
 
 BUNDLED = [name for name, card in REGISTRY.items() if card.bundled]
+DYNAMICS = [name for name in BUNDLED if name != "cumulenes-gfn2"]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def test_level_of_theory_and_versions_stand_in_the_file(name):
     assert "md17" not in str(dict(info)).lower()
 
 
-@pytest.mark.parametrize("name", BUNDLED)
+@pytest.mark.parametrize("name", DYNAMICS)
 def test_frames_are_distinct_forces_balanced_and_energies_thermal(name):
     frames = load(name)
     assert len(np.unique(frames.positions.reshape(len(frames), -1), axis=0)) == len(frames)
@@ -71,7 +72,7 @@ def test_unknown_recipe_is_answered_with_the_known_ones():
         generate("water-gfn2")
 
 
-@pytest.mark.parametrize("name", BUNDLED)
+@pytest.mark.parametrize("name", DYNAMICS)
 def test_labels_of_the_bundled_data_are_reproduced(tblite, name):
     from ase import Atoms
 

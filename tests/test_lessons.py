@@ -13,7 +13,14 @@ def wrong(feedback: lessons.Feedback, *words: str) -> None:
     assert all(word in feedback.text for word in words), feedback.text
 
 
-CHECKS = (lessons.check_force_error, lessons.check_mirror, lessons.check_listener)
+CHECKS = (
+    lessons.check_force_error,
+    lessons.check_mirror,
+    lessons.check_listener,
+    lessons.check_nearness,
+    lessons.check_charge_floor,
+)
+ONE_ARGUMENT = (lessons.check_longest_chain,)
 
 
 @pytest.mark.parametrize("check", CHECKS)
@@ -32,6 +39,15 @@ def test_a_raising_answer_is_reported_and_not_raised(check):
 @pytest.mark.parametrize("answer", ["two", np.zeros((2, 2)), {}, [[1], [1, 2]]])
 def test_an_answer_of_another_kind_is_refused_in_words(check, answer):
     wrong(check(lambda a, b: answer), "your function returned")
+
+
+@pytest.mark.parametrize("check", ONE_ARGUMENT)
+def test_an_exercise_of_one_argument_is_answered_likewise(check):
+    assert repr(check(lambda a: ...)) == "not attempted yet"
+    wrong(check(lambda a: None), "return")
+    wrong(check(lambda a: 1 / 0), "ZeroDivisionError")
+    for answer in ("two", np.zeros((2, 2)), 2.5):
+        wrong(check(lambda a, answer=answer: answer), "your function returned")
 
 
 def to_kcal(value):
@@ -161,3 +177,46 @@ def test_listener_wrong(answer, word):
 def test_feedback_is_safe_to_show_as_html():
     shown = lessons.Feedback(lessons.WRONG, "<script>")._repr_html_()
     assert "<script>" not in shown and "not yet" in shown
+
+
+def longest_chain(cutoff, across=0.93, ends=2):
+    seen = int((np.sqrt(cutoff**2 - across**2) - 0.55) / 1.28)
+    return 1 + ends * seen + int(cutoff / 1.28)
+
+
+def test_longest_chain_passes_and_its_mistakes_are_named():
+    check = lessons.check_longest_chain
+    assert check(longest_chain).passed
+    wrong(check(lambda c: longest_chain(c, ends=1)), "one end only")
+    wrong(check(lambda c: longest_chain(c, across=0)), "off the axis")
+    wrong(check(lambda c: longest_chain(c) + 1), "one too many")
+    wrong(check(lambda c: 1 + int((3 * c - 1.1) / 1.28)), "three cutoffs are the limit")
+    wrong(check(lambda c: 7), "yours says 7")
+
+
+def nearness(X, kappa, sign=1, own=False, axis=1, power=1):
+    weight = np.exp(sign * X) * (1.0 if own else ~np.eye(len(X), dtype=bool))
+    t = weight / weight.sum(axis=axis, keepdims=True) * len(X) / kappa**power
+    t = np.clip(t, 0, 1)
+    value = 1 - 28 * t**6 + 48 * t**7 - 21 * t**8
+    return np.where(np.eye(len(X), dtype=bool), 0, value)
+
+
+def test_nearness_passes_and_its_mistakes_are_named():
+    check = lessons.check_nearness
+    assert check(nearness).passed
+    wrong(check(lambda X, k: nearness(X, k, sign=-1)), "softmax is of +X")
+    wrong(check(lambda X, k: nearness(X, k, own=True)), "leave out j = i")
+    wrong(check(lambda X, k: nearness(X, k, axis=0)), "each row")
+    wrong(check(lambda X, k: nearness(X, k, power=-1)), "Divide by it")
+    wrong(check(lambda X, k: nearness(X, k) + np.eye(len(X))), "diagonal")
+    wrong(check(lambda X, k: 0.5 * nearness(X, k)), "yours is")
+
+
+def test_charge_floor_passes_and_its_mistakes_are_named():
+    check = lessons.check_charge_floor
+    assert check(lambda a, b: np.sqrt(np.mean(((a - b) / 2) ** 2))).passed
+    wrong(check(lambda a, b: np.sqrt(np.mean((a - b) ** 2))), "halfway")
+    wrong(check(lambda a, b: np.abs(a - b).mean() / 2), "root-mean-square")
+    wrong(check(lambda a, b: np.std(a - b) / 2), "mean gap")
+    wrong(check(lambda a, b: 17.0), "yours gives 17")

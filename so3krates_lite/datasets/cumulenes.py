@@ -71,7 +71,7 @@ def dihedral_of(frames: Frames) -> Float[np.ndarray, " frames"]:
     for k in range(len(frames)):
         numbers = frames.numbers[k][frames.mask[k]]
         n = int((numbers == 6).sum())
-        if len(numbers) != n + 4 or not (numbers[:n] == 6).all() or not (numbers[n:] == 1).all():
+        if n < 2 or numbers.tolist() != [6] * n + [1] * 4:
             raise UserError(f"Frame {k} is no cumulene: n carbons and then 4 hydrogens are one.")
         R = frames.positions[k]
         axis = R[n - 1] - R[0]

@@ -17,23 +17,32 @@ Needs the extra `generate` (`pip install so3krates-lite[generate]`), which bring
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float
 
 from so3krates_lite.datasets.cumulenes import CumuleneRecipe
 from so3krates_lite.datasets.reference import (
+    LABEL_ACCURACY,
     METHOD,
+    Topology,
+    label,
+    reference_calculator,
     software_versions,
+    starting_structure,
 )
 from so3krates_lite.datasets.storage import save_frames
 from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
+from so3krates_lite.units import BOLTZMANN
 
 if TYPE_CHECKING:
-    pass
+    from ase import Atoms
 
 FRICTION = 0.04  # 1/fs
 THERMALISATION = 750.0  # fs, thirty times the relaxation time 1/friction
@@ -161,3 +170,179 @@ def _dynamics(recipe: Recipe, n_frames: int | None, seed: int, progress: bool) -
     for species, note in zip(recipe.species, notes, strict=True):
         info.update({f"{species.name}_{key}": value for key, value in note.items()})
     return together.replace(info=info)
+
+
+# -- sampling -------------------------------------------------------------------------------------
+
+
+def _sample(
+    species: Species,
+    n_frames: int,
+    temperature: float,
+    rng: np.random.Generator,
+    first_group: int,
+    progress: bool,
+) -> tuple[Frames, dict[str, str]]:
+    """Decorrelated frames of one molecule, and what there is to say about them."""
+    from tqdm.auto import tqdm
+
+    start, proton_note = starting_structure(species.name)
+    topology = Topology.of(start)
+    per_walker = math.ceil(n_frames / species.n_walkers)
+    positions: list[np.ndarray] = []
+    walker_of: list[int] = []
+    temperatures: list[float] = []
+    works: list[tuple[float, float]] = []
+    lagged: list[tuple[float, float]] = []
+    rejected = 0
+    walker = first_group
+    bar = tqdm(total=n_frames, desc=species.name, unit="frame", disable=not progress)
+    with bar:
+        while len(positions) < n_frames:
+            previous = None
+            for snapshot in _walk(start, species, temperature, per_walker, rng):
+                if not topology.intact(snapshot.positions):
+                    rejected += 1
+                    break  # the bond will not come back: start a new walker
+                centred = snapshot.positions - snapshot.positions.mean(axis=0)
+                positions.append(centred.astype(np.float32))
+                walker_of.append(walker)
+                temperatures.append(snapshot.temperature)
+                works.append((snapshot.energy_change, snapshot.work))
+                if previous is not None:
+                    lagged.append((previous, snapshot.energy))
+                previous = snapshot.energy
+                bar.update()
+                if len(positions) == n_frames:
+                    break
+            walker += 1
+            if rejected > 10 + n_frames:
+                raise UserError(f"{species.name} does not hold together at {temperature:g} K")
+    energy, forces, charges = label(start, species.charge, positions)
+    frames = Frames(
+        numbers=np.tile(start.numbers, (n_frames, 1)),
+        positions=np.array(positions),
+        energy=energy,
+        forces=forces,
+        total_charge=np.full(n_frames, float(species.charge)),
+        spin_multiplicity=np.ones(n_frames, dtype=int),
+        partial_charges=charges,
+        group=walker_of,
+    )
+    change, work = np.array(works).T
+    slope = float(change @ work / (work @ work))
+    memory = f"{np.corrcoef(np.array(lagged).T)[0, 1]:.3f}" if len(lagged) > 2 else "not measured"
+    residual = float(np.sqrt(np.mean((change - slope * work) ** 2)))
+    note = {
+        "frames": str(n_frames),
+        "walkers": str(walker - first_group),
+        "time_step_fs": f"{species.time_step:g}",
+        "interval_fs": f"{species.interval * species.time_step:g}",
+        "rejected": str(rejected),
+        "mean_temperature_K": f"{np.mean(temperatures):.1f}",
+        "energy_autocorrelation": memory,
+        "work_check": f"slope {slope:.5f}, residual {1e3 * residual:.3f} meV",
+    }
+    return frames, note | proton_note
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    positions: Float[np.ndarray, "atoms 3"]  # Å
+    energy: float  # eV
+    temperature: float  # K
+    energy_change: float  # eV, over the last time step
+    work: float  # eV, minus force times displacement over that step (trapezium rule)
+
+
+def _walk(
+    start: Atoms, species: Species, temperature: float, n: int, rng: np.random.Generator
+) -> Iterator[_Snapshot]:
+    """Snapshots along one Langevin trajectory after its thermalisation."""
+    from ase import units
+    from ase.md.langevin import Langevin
+
+    atoms = _thermal(start, species.charge, temperature, rng)
+    dynamics = Langevin(
+        atoms,
+        species.time_step * units.fs,
+        temperature_K=temperature,
+        friction=FRICTION / units.fs,
+        fixcm=False,  # the only form that samples the canonical ensemble exactly
+        rng=rng,
+    )
+    dynamics.run(round(THERMALISATION / species.time_step))
+    for _ in range(n):
+        dynamics.run(species.interval - 1)
+        before = atoms.get_potential_energy(), atoms.get_forces(), atoms.positions.copy()
+        dynamics.run(1)
+        energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+        step = atoms.positions - before[2]
+        yield _Snapshot(
+            positions=atoms.positions.copy(),
+            energy=energy,
+            temperature=_temperature(atoms),
+            energy_change=energy - before[0],
+            work=-0.5 * float(np.sum((forces + before[1]) * step)),
+        )
+
+
+def _thermal(
+    start: Atoms,
+    charge: int,
+    temperature: float,
+    rng: np.random.Generator,
+    accuracy: float = 1.0,
+) -> Atoms:
+    atoms = start.copy()
+    atoms.calc = reference_calculator(charge, accuracy)
+    spread = np.sqrt(atoms.get_masses() * BOLTZMANN * temperature)
+    atoms.set_momenta(spread[:, None] * rng.standard_normal((len(atoms), 3)))
+    return atoms
+
+
+def _temperature(atoms: Atoms) -> float:
+    # the centre of mass moves freely here, so every atom counts three degrees of freedom
+    return 2 * atoms.get_kinetic_energy() / (3 * len(atoms) * BOLTZMANN)
+
+
+def _drift(species: Species, temperature: float, rng: np.random.Generator, n: int = 2000) -> str:
+    """Slope of the total energy over 1 ps without a thermostat: tests the labels' forces.
+
+    Looser convergence, enough for the thermostatted dynamics, would let the energy drift.
+    """
+    from ase import units
+    from ase.md.verlet import VelocityVerlet
+
+    start, _ = starting_structure(species.name)
+    atoms = _thermal(start, species.charge, temperature, rng, LABEL_ACCURACY)
+    dynamics = VelocityVerlet(atoms, NVE_STEP * units.fs)
+    dynamics.run(100)
+    totals = []
+    for _ in range(n // 10):
+        dynamics.run(10)
+        totals.append(atoms.get_total_energy())
+    times = np.arange(len(totals)) * 10 * NVE_STEP * 1e-3  # ps
+    slope = np.polyfit(times, totals, 1)[0] / len(atoms)
+    return f"{1e3 * slope:.4f} meV/atom/ps, spread {1e3 * np.std(totals) / len(atoms):.4f} meV/atom"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """`python -m so3krates_lite.datasets.generate`: make the bundled data anew."""
+    import argparse
+
+    parser = argparse.ArgumentParser(description="Make the bundled reference data anew.")
+    parser.add_argument("name", choices=tuple(RECIPES), help="which set")
+    parser.add_argument("--output", help="file to write (default: the recipe's name, here)")
+    parser.add_argument("--frames", type=int, help="frames of each molecule")
+    parser.add_argument("--seed", type=int, help="instead of the recipe's")
+    chosen = parser.parse_args(arguments)
+    path = chosen.output or RECIPES[chosen.name].file
+    frames = generate(chosen.name, path, n_frames=chosen.frames, seed=chosen.seed)
+    for key, value in frames.info.items():
+        print(f"{key}: {value}")
+    print(f"written to {path}")
+
+
+if __name__ == "__main__":
+    main()

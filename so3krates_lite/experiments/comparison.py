@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from so3krates_lite import storage
 from so3krates_lite.config import ModelConfig
 from so3krates_lite.datasets.splits import Split
+from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
 from so3krates_lite.potential import Potential
 from so3krates_lite.runtime import hardware
@@ -49,6 +51,9 @@ def train_models(
 
     With a ``folder`` each run is kept in it under its model's name and seed; what is there already
     is taken, or finished, instead of trained again.
+
+    Raises:
+        UserError: what is there was trained with another model, other settings or another split
     """
     results = []
     for name, model in models.items():
@@ -61,6 +66,30 @@ def train_models(
             # Each model is a program of its own, and a process may map only so much code.
             jax.clear_caches()
     return results
+
+
+def _is_kept(place: Path, split: Split, model: ModelConfig, settings: TrainConfig) -> bool:
+    """Whether the very run that is wanted stands in its folder; another one is refused."""
+    run = RunFolder(place)
+    if not (place / "config.json").is_file():
+        return False
+    kept_model, kept_settings, _ = run.configuration()
+    kept_split = run.split()
+    same_split = all(
+        np.array_equal(getattr(kept_split, part), getattr(split, part))
+        for part in ("train", "valid", "test")
+    )
+    for same, what in (
+        (kept_model == model, "model"),
+        (kept_settings == settings, "settings"),
+        (same_split, "split of the frames"),
+    ):
+        if not same:
+            raise UserError(
+                f"{place} keeps a run with another {what} than this one: "
+                f"name another folder, or remove that run."
+            )
+    return True
 
 
 def save_results(path: Path, rows: Sequence[Mapping[str, Any]], **facts: Any) -> None:

@@ -8,9 +8,10 @@ A local model cannot see that, and layers do not help. Along a straight chain th
 carbons point along the axis and know no angle about it; only atoms within the cutoff of a CH2
 group's hydrogens have SPHCs that do, and what travels from layer to layer between atoms is
 invariant. The angle between the ends first shows in the SPHC distance of two atoms, one that sees
-this end and one that sees the other. So it is invisible, exactly, as soon as the hydrogens are
-further apart than three cutoffs, for any number of layers. The spherical neighbourhood compares
-the ends directly.
+this end and one that sees the other. So three steps of a cutoff each, from hydrogens to carbon,
+from carbon to carbon, from carbon to hydrogens, are the furthest that an angle reaches, for any
+number of layers; beyond, the energy is flat exactly. The spherical neighbourhood compares the ends
+directly.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from jaxtyping import Float
 from so3krates_lite.config import ModelConfig
 from so3krates_lite.datasets.cumulenes import CARBONS, dihedral_of, sampled, scan
 from so3krates_lite.datasets.splits import random_split
+from so3krates_lite.errors import UserError
 from so3krates_lite.experiments.comparison import save_results, train_models
 from so3krates_lite.figures import PALETTE, TEXT
 from so3krates_lite.frames import Frames
@@ -135,6 +137,11 @@ def cumulene_curves(
     curves = []
     for n in carbons:
         chains, scanned = sampled(frames, n).trimmed(), scan(frames, n).trimmed()
+        if len(chains) <= N_VALID + N_TEST:
+            raise UserError(
+                f"There are {len(chains)} sampled chains of {n} carbons, of which {N_VALID} "
+                f"validate and {N_TEST} test: more than {N_VALID + N_TEST} are needed."
+            )
         split = random_split(chains, len(chains) - N_VALID - N_TEST, N_VALID)
         unseen = chains[split.test]
         low = scanned.energy.min()

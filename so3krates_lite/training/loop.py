@@ -173,8 +173,6 @@ def train(
             f"{run.path} was trained on other frames than these: give --resume the same data."
         )
     card = {**facts, **(card or {})}
-    if run is not None and not resume:
-        run.create(model, settings, split, card, start)
 
     dtype = precision_of(settings.precision)
     with precision_context(dtype):
@@ -191,6 +189,8 @@ def _train(
         shift = element_shift(training, settings.energy_shift)
         scale = energy_scale(training, settings.energy_scale)
     data, valid = _labelled(frames, split, model, shift, scale, dtype)
+    if run is not None and not resume:
+        run.create(model, settings, split, card, start)  # only now: what was refused leaves nothing
     batch_size = min(settings.batch_size, len(training))
     steps = len(training) // batch_size
     schedule = jax.jit(jax.vmap(optimisation.schedule(settings, steps)))

@@ -1,71 +1,16 @@
-"""What the lessons' notebooks lean on: checks that answer an exercise in a helpful sentence.
-
-A check takes the learner's function, tries it on small arrays whose answer is known, and returns a
-`Feedback`. It never raises: an exercise that nobody has touched says so, and one that fails says
-what is wrong as precisely as it can. A check knows the plausible mistakes by computing them: a
-result that equals a mistake's result names the mistake.
-"""
+"""Checks of lesson 0, the tour."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from html import escape
 
 import numpy as np
 from jaxtyping import Float
 
-from so3krates_lite.record import AttentionRecord, BlockAttention
+from so3krates_lite.lessons.feedback import RIGHT, WRONG, Feedback, as_array, attempt, same
+from so3krates_lite.record import AttentionRecord
+from so3krates_lite.record_parts import BlockAttention
 from so3krates_lite.units import convert
-
-RIGHT, WRONG, UNTOUCHED = "right", "not yet", "not attempted yet"
-_COLOUR = {RIGHT: "#009e73", WRONG: "#d55e00", UNTOUCHED: "#7d8590"}
-
-
-@dataclass(frozen=True)
-class Feedback:
-    """The answer to an attempt: ``state`` is "right", "not yet" or "not attempted yet"."""
-
-    state: str
-    text: str = ""
-
-    @property
-    def passed(self) -> bool:
-        return self.state == RIGHT
-
-    def __repr__(self) -> str:
-        return f"{self.state}: {self.text}" if self.text else self.state
-
-    def _repr_html_(self) -> str:
-        style = f"border-left:4px solid {_COLOUR[self.state]};padding:4px 12px"
-        text = f": {escape(self.text)}" if self.text else ""
-        return f'<div style="{style}"><b>{escape(self.state)}</b>{text}</div>'
-
-
-def _attempt(function: Callable, *arguments) -> tuple[object, Feedback | None]:
-    """The function's result, or the feedback that there is none to look at."""
-    try:
-        result = function(*arguments)
-    except Exception as error:  # whatever a learner's code raises belongs into the answer
-        text = f"your function raised {type(error).__name__}: {error}"
-        return None, Feedback(WRONG, text)
-    if result is Ellipsis:
-        return None, Feedback(UNTOUCHED)
-    if result is None:
-        return None, Feedback(WRONG, "your function returned None: is the last line a return?")
-    return result, None
-
-
-def _array(result: object) -> np.ndarray | None:
-    try:
-        return np.asarray(result, dtype=float)
-    except (TypeError, ValueError):
-        return None
-
-
-def _same(result: object, expected: np.ndarray) -> bool:
-    value = _array(result)
-    return value is not None and value.shape == expected.shape and np.allclose(value, expected)
 
 
 def check_force_error(force_mae: Callable) -> Feedback:
@@ -73,10 +18,10 @@ def check_force_error(force_mae: Callable) -> Feedback:
     rng = np.random.default_rng(0)
     reference = rng.normal(size=(5, 9, 3))
     predicted = reference + rng.normal(0.02, 0.05, reference.shape)
-    result, trouble = _attempt(force_mae, predicted.copy(), reference.copy())
+    result, trouble = attempt(force_mae, predicted.copy(), reference.copy())
     if trouble:
         return trouble
-    value, error = _array(result), predicted - reference
+    value, error = as_array(result), predicted - reference
     if value is None or value.ndim:
         found = type(result).__name__ if value is None else f"an array of shape {value.shape}"
         return Feedback(WRONG, f"your function returned {found}; one number is expected.")
@@ -111,10 +56,10 @@ def check_mirror(mirror: Callable) -> Feedback:
     rng = np.random.default_rng(1)
     vectors = rng.normal(size=(4, 9, 3))
     normal = np.array([2.0, -1.0, 2.0]) / 3
-    result, trouble = _attempt(mirror, vectors.copy(), normal.copy())
+    result, trouble = attempt(mirror, vectors.copy(), normal.copy())
     if trouble:
         return trouble
-    value = _array(result)
+    value = as_array(result)
     if value is None or value.shape != vectors.shape:
         found = type(result).__name__ if value is None else f"shape {value.shape}"
         return Feedback(
@@ -157,7 +102,7 @@ def check_mirror(mirror: Callable) -> Feedback:
     for wrong, text in mistakes:
         if np.allclose(value, wrong, atol=1e-6):
             return Feedback(WRONG, text)
-    if _same(_attempt(mirror, value.copy(), normal.copy())[0], vectors):
+    if same(attempt(mirror, value.copy(), normal.copy())[0], vectors):
         return Feedback(
             WRONG,
             "twice your mirror gives the object back, as it must, but the "
@@ -190,10 +135,10 @@ def check_listener(strongest_listener: Callable) -> Feedback:
 
     answers = []
     for atom in range(record.n_atoms()):
-        result, trouble = _attempt(strongest_listener, record, atom)
+        result, trouble = attempt(strongest_listener, record, atom)
         if trouble:
             return trouble
-        value = _array(result)
+        value = as_array(result)
         if value is None or value.ndim or value % 1 != 0:
             return Feedback(
                 WRONG, f"your function returned {result!r}; an atom's index is expected."
