@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from benchmarks.with_jax import JaxImplementation
-from so3krates_lite.config import ModelConfig
+from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
 from so3krates_lite.graph import neighbour_pairs
@@ -60,7 +60,7 @@ def inputs_of(frames: Frames, cutoff: float) -> dict[str, np.ndarray]:
 class Original(JaxImplementation):
     """mlff's So3krates, with its Python loop over steps."""
 
-    def __init__(self, frames: Frames, config: ModelConfig, batch_size: int) -> None:
+    def __init__(self, frames: Frames, config: So3kratesConfig, batch_size: int) -> None:
         if config.variant != "v0.3" or config.sphc_start != "zero":
             raise UserError('The original on its main branch is variant "v0.3", start "zero".')
         settings = TrainConfig(batch_size=batch_size)

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from benchmarks.with_jax import JaxImplementation
-from so3krates_lite.config import ModelConfig
+from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.frames import Frames
 from so3krates_lite.graph import make_batch
 from so3krates_lite.potential import _energy_and_forces, initialise
@@ -22,7 +22,7 @@ class Ours(JaxImplementation):
 
     steps_per_call = 20
 
-    def __init__(self, frames: Frames, config: ModelConfig, batch_size: int) -> None:
+    def __init__(self, frames: Frames, config: So3kratesConfig, batch_size: int) -> None:
         self.config, settings = config, TrainConfig(batch_size=batch_size)
         begin = time.perf_counter()
         batch = make_batch(frames, config)

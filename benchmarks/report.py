@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.contenders import Contender
-from so3krates_lite.config import ModelConfig
+from so3krates_lite.config import So3kratesConfig
 
 UNTIL_FIRST_STEP = (
     "import",
@@ -171,7 +171,7 @@ def section(
     cases: list[Case],
     rows: list[Contender],
     skipped: list[str],
-    config: ModelConfig,
+    config: So3kratesConfig,
     starts: int,
     rounds: int,
     sources: list[str],

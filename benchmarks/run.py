@@ -22,7 +22,7 @@ from benchmarks.implementation import KINDS
 from benchmarks.processes import Worker, WorkerFailed
 from benchmarks.report import Case, Result, section, write
 from benchmarks.systems import water_box
-from so3krates_lite.config import ModelConfig
+from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.datasets import load, locate, save_frames
 from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
@@ -49,7 +49,7 @@ def settings_of(contender: Contender, tiny: bool) -> dict:
     """What a worker needs to know of its network."""
     if contender.worker in PEERS:
         return {"tiny": tiny}
-    return ModelConfig(variant=contender.variant, **(TINY if tiny else {})).to_dict()
+    return So3kratesConfig(variant=contender.variant, **(TINY if tiny else {})).to_dict()
 
 
 def measure(
@@ -188,7 +188,7 @@ def main() -> None:
             lasting = [row for row in rows if not row.starts_only]
             results = measure(lasting, path, 1, ("evaluation",), arguments)
             cases.append(Case(frames.info["name"], 3 * molecules, results, large=True))
-    config = ModelConfig(**(TINY if arguments.tiny else {}))
+    config = So3kratesConfig(**(TINY if arguments.tiny else {}))
     try:
         platform, text = section(
             cases, rows, skipped, config, arguments.starts, arguments.rounds, sources

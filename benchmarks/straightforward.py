@@ -29,7 +29,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from benchmarks.with_jax import JaxImplementation
 from so3krates_lite.basis import cosine_cutoff, radial_basis
-from so3krates_lite.config import ModelConfig
+from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
 from so3krates_lite.graph import Batch, make_batch
@@ -95,7 +95,7 @@ def coefficients(params: dict, x: Array, w_ij: Array, receiver: Array, sender: A
     return jax.vmap(one_head, in_axes=(0, 0, 1, 1))(params["query"], params["key"], *split)
 
 
-def exchange(params: dict, x: Array, chi: Array, config: ModelConfig) -> tuple[Array, Array]:
+def exchange(params: dict, x: Array, chi: Array, config: So3kratesConfig) -> tuple[Array, Array]:
     degrees, F, n = config.degrees, config.features, len(config.degrees)
     index = degree_of_component(degrees)
     c = params["selfmix"]["c"][np.ix_(index, index, index)]
@@ -108,7 +108,7 @@ def exchange(params: dict, x: Array, chi: Array, config: ModelConfig) -> tuple[A
     return x, chi + repeat_degrees(b1, degrees) * chi + repeat_degrees(b2, degrees) * chi2
 
 
-def molecule_energy(params: dict, molecule: Molecules, config: ModelConfig) -> Float[Array, ""]:
+def molecule_energy(params: dict, molecule: Molecules, config: So3kratesConfig) -> Float[Array, ""]:
     """The network's energy of one molecule, in its own unit and without shifts."""
     receiver, sender, degrees = molecule.receiver, molecule.sender, config.degrees
     atoms = molecule.numbers.shape[0]
@@ -155,7 +155,7 @@ def molecule_energy(params: dict, molecule: Molecules, config: ModelConfig) -> F
 
 
 def energy_and_forces(
-    params: dict, molecules: Molecules, config: ModelConfig
+    params: dict, molecules: Molecules, config: So3kratesConfig
 ) -> tuple[Float[Array, "graphs"], Float[Array, "graphs atoms 3"]]:
     """The network's energy and F = -dE/dR of every molecule."""
 
@@ -175,7 +175,11 @@ class Targets(NamedTuple):
 
 
 def loss(
-    params: dict, molecules: Molecules, targets: Targets, config: ModelConfig, settings: TrainConfig
+    params: dict,
+    molecules: Molecules,
+    targets: Targets,
+    config: So3kratesConfig,
+    settings: TrainConfig,
 ) -> Float[Array, ""]:
     """Weighted mean squared errors of energies and force components."""
     energy, forces = energy_and_forces(params, molecules, config)
@@ -186,7 +190,7 @@ def loss(
 
 
 @partial(jax.jit, static_argnames=("config", "settings"))
-def training_step(state, molecules, targets, config: ModelConfig, settings: TrainConfig):
+def training_step(state, molecules, targets, config: So3kratesConfig, settings: TrainConfig):
     """One update by Adam and one of the running mean; reverse over reverse."""
     params, mean_params, optimiser_state = state
     value, gradient = jax.value_and_grad(loss)(params, molecules, targets, config, settings)
@@ -201,7 +205,7 @@ def training_step(state, molecules, targets, config: ModelConfig, settings: Trai
 class Straightforward(JaxImplementation):
     """The plain way, with a Python loop over steps."""
 
-    def __init__(self, frames: Frames, config: ModelConfig, batch_size: int) -> None:
+    def __init__(self, frames: Frames, config: So3kratesConfig, batch_size: int) -> None:
         if config.variant != "paper" or config.sphc_start != "mean":
             raise UserError('The straightforward version knows variant "paper", start "mean" only.')
         self.config, self.settings = config, TrainConfig(batch_size=batch_size)

@@ -48,10 +48,10 @@ class JaxImplementation(Implementation):
 
     @staticmethod
     def read(frames: str, settings: dict) -> tuple[Any, Any]:
-        from so3krates_lite.config import ModelConfig
+        from so3krates_lite.config import So3kratesConfig
         from so3krates_lite.datasets import load
 
-        return load(frames), ModelConfig.from_dict(settings)
+        return load(frames), So3kratesConfig.from_dict(settings)
 
     def prepare(self, kind: str) -> dict[str, float]:
         begin = time.perf_counter()

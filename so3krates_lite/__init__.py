@@ -20,11 +20,13 @@ __version__ = "0.1.0"
 _HOME = {
     "AttentionRecord": "record",
     "Frames": "frames",
-    "ModelConfig": "config",
+    "GeomAtt": "geomatt",
+    "GeomAttConfig": "config",
     "Potential": "potential",
     "REGISTRY": "datasets",
     "So3krates": "model",
     "So3kratesCalculator": "calculator",
+    "So3kratesConfig": "config",
     "Split": "datasets",
     "TrainConfig": "training",
     "UserError": "errors",
@@ -41,10 +43,12 @@ __all__ = [
     "REGISTRY",
     "AttentionRecord",
     "Frames",
-    "ModelConfig",
+    "GeomAtt",
+    "GeomAttConfig",
     "Potential",
     "So3krates",
     "So3kratesCalculator",
+    "So3kratesConfig",
     "Split",
     "TrainConfig",
     "UserError",
@@ -60,12 +64,13 @@ __all__ = [
 
 if TYPE_CHECKING:
     from so3krates_lite.calculator import So3kratesCalculator
-    from so3krates_lite.config import ModelConfig
+    from so3krates_lite.config import GeomAttConfig, So3kratesConfig
     from so3krates_lite.datasets import REGISTRY, Split, fetch, load
     from so3krates_lite.dynamics import relax, run_nve
     from so3krates_lite.errors import UserError
     from so3krates_lite.evaluation import evaluate
     from so3krates_lite.frames import Frames
+    from so3krates_lite.geomatt import GeomAtt
     from so3krates_lite.model import So3krates
     from so3krates_lite.potential import Potential, load_potential
     from so3krates_lite.record import AttentionRecord

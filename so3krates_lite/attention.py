@@ -27,7 +27,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from so3krates_lite.config import ModelConfig
+from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.graph import Pairs
 from so3krates_lite.harmonics import degree_norms, parity_of_component, repeat_degrees
 from so3krates_lite.safe import safe_norm
@@ -70,7 +70,7 @@ class HeadwiseDense(nn.Module):
 class Coefficients(nn.Module):
     """alpha_ij and alpha_ji of every pair, before the cutoff, for one or more lists of pairs."""
 
-    config: ModelConfig
+    config: So3kratesConfig
     heads: int
 
     @nn.compact
@@ -98,7 +98,7 @@ class FeatureAttention(nn.Module):
     Source: So3krates, feature block.
     """
 
-    config: ModelConfig
+    config: So3kratesConfig
 
     @nn.compact
     def __call__(
@@ -133,7 +133,7 @@ class GeometricAttention(nn.Module):
     Source: So3krates, geometric block, and eq. 14 for the spherical neighbourhood.
     """
 
-    config: ModelConfig
+    config: So3kratesConfig
 
     @nn.compact
     def __call__(

@@ -1,5 +1,9 @@
 """What a model is: one frozen dataclass, saved beside the weights.
 
+Each architecture has a configuration of its own, `So3kratesConfig` or `GeomAttConfig`. What the
+rest of the package must know of a model, how far it sees and what it reads, both say in the same
+words: those of `ModelConfig`.
+
 Two public forms of So3krates differ in a handful of places. ``variant`` names one of them and sets
 those places together; everything else has the paper's value as its default.
 
@@ -22,7 +26,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from so3krates_lite.errors import UserError, require
 
@@ -30,8 +34,49 @@ Variant = Literal["paper", "v0.3"]
 SphcStart = Literal["mean", "smooth", "zero", "sum"]
 
 
-@dataclass(frozen=True)
 class ModelConfig:
+    """What every model's configuration tells the rest of the package.
+
+    ``architecture`` names the model; `cutoff` (Å) is the radius of the neighbourhood, infinite for
+    a model that takes all pairs; the other four are false or None unless a model has them.
+    """
+
+    architecture: ClassVar[str]
+    cutoff: float
+    long_cutoff: float | None = None
+    is_nonlocal: bool = False
+    charge_embedding: bool = False
+    spin_embedding: bool = False
+
+    def memory(self, atoms: int, itemsize: int = 4) -> int:
+        """Bytes that energy and forces of one structure take at least, where that is known."""
+        return 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON; the architecture is among them."""
+        values = dataclasses.asdict(self)
+        values = {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+        return {"architecture": self.architecture, **values}
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> ModelConfig:
+        """The inverse of `to_dict`; an unknown name is an error.
+
+        Without an architecture the values are So3krates's.
+        """
+        values = dict(values)
+        architecture = values.pop("architecture", So3kratesConfig.architecture)
+        if architecture not in ARCHITECTURES:
+            raise UserError(
+                f"The model's architecture is {architecture!r}; this version of so3krates-lite "
+                f"knows {', '.join(ARCHITECTURES)}: install a matching one."
+            )
+        cls = ARCHITECTURES[architecture]
+        return cls(**known_fields(cls, values, "model configuration"))
+
+
+@dataclass(frozen=True)
+class So3kratesConfig(ModelConfig):
     """Configuration of So3krates.
 
     Args:
@@ -59,6 +104,8 @@ class ModelConfig:
             paper
         charge_embedding, spin_embedding: read the total charge, the number of unpaired electrons
     """
+
+    architecture: ClassVar[str] = "so3krates"
 
     variant: Variant = "paper"
     features: int = 132
@@ -131,14 +178,103 @@ class ModelConfig:
         starts = ("mean", "smooth", "zero", "sum")
         require(self.sphc_start in starts, "sphc_start", self.sphc_start, f"one of {starts}")
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return {**dataclasses.asdict(self), "degrees": list(self.degrees)}
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
-        """The inverse of `to_dict`; an unknown name is an error."""
-        return cls(**known_fields(cls, values, "model configuration"))
+@dataclass(frozen=True)
+class GeomAttConfig(ModelConfig):
+    """Configuration of GeomAtt.
+
+    Args:
+        orders: orders k >= 2 of the geometric correlations, ascending; each has a stream of layers
+        features: F_v, width of the atoms' features, in each stream
+        layers: layers per stream
+        inner: f_2, width of the inner products of order 2; order k has f_k = f_2 / 2^(k-2)
+        shared: one pair of maps for all factors of a correlation, instead of one for each
+        grid_end: end of the grid of the densities, in Å; it begins at 0
+        grid_spacing: Delta, spacing of the grid, in Å
+        gamma: 1/Å^2, a density is exp(-gamma (d - mu)^2) at the grid point mu
+    """
+
+    architecture: ClassVar[str] = "geomatt"
+    cutoff: ClassVar[float] = math.inf
+    long_cutoff: ClassVar[None] = None
+    is_nonlocal: ClassVar[bool] = False
+    charge_embedding: ClassVar[bool] = False
+    spin_embedding: ClassVar[bool] = False
+
+    orders: tuple[int, ...] = (2, 3, 4)
+    features: int = 128
+    layers: int = 3
+    inner: int = 128
+    shared: bool = False
+    grid_end: float = 5.0
+    grid_spacing: float = 0.05
+    gamma: float = 20.0
+
+    def __post_init__(self) -> None:
+        orders = self.orders
+        possible = isinstance(orders, Sequence) and all(_is_whole(k, least=2) for k in orders)
+        require(
+            possible and len(orders) > 0 and list(orders) == sorted(set(orders)),
+            "orders",
+            orders,
+            "one or more different orders from 2 upwards, ascending, such as (2, 3, 4)",
+        )
+        object.__setattr__(self, "orders", tuple(int(k) for k in orders))
+        for name in ("features", "layers", "inner"):
+            value = getattr(self, name)
+            require(_is_whole(value, least=1), name, value, "a positive whole number")
+        most = 2 ** (self.orders[-1] - 2)
+        require(
+            self.inner % most == 0,
+            "inner",
+            self.inner,
+            f"a multiple of {most}, since order {self.orders[-1]} has inner / {most}",
+        )
+        for name, what in (
+            ("grid_end", "length in Å"),
+            ("grid_spacing", "length in Å"),
+            ("gamma", "number in 1/Å^2"),
+        ):
+            value = getattr(self, name)
+            fits = isinstance(value, Real) and 0 < value < math.inf
+            require(fits, name, value, f"a positive {what}")
+        require(
+            self.grid_spacing <= self.grid_end,
+            "grid_spacing",
+            self.grid_spacing,
+            f"at most grid_end, {self.grid_end:g} Å",
+        )
+
+    @property
+    def grid_points(self) -> int:
+        """D, how many points the grid of the densities has: 0, Delta, … below its end."""
+        return round(self.grid_end / self.grid_spacing)
+
+    def width(self, order: int) -> int:
+        """f_k, width of the inner products of an order."""
+        return self.inner // 2 ** (order - 2)
+
+    def factors(self, order: int) -> int:
+        """How many pairs of maps the correlation of an order has."""
+        return 1 if self.shared else order - 1
+
+    def memory(self, atoms: int, itemsize: int = 4) -> int:
+        """Bytes that energy and forces of one structure take, about.
+
+        Each order holds, of every layer, one matrix of all pairs of atoms per factor and component
+        of its inner product (order 2: one in all), and one per product of two of them. They stand
+        once as computed, once in the order of the products, and both again as derivatives.
+        """
+        matrices = sum(
+            self.layers * (1 if k == 2 else self.width(k) * (self.factors(k) + max(k - 3, 0)))
+            for k in self.orders
+        )
+        return 4 * matrices * atoms**2 * itemsize
+
+
+ARCHITECTURES: dict[str, type[ModelConfig]] = {
+    cls.architecture: cls for cls in (So3kratesConfig, GeomAttConfig)
+}
 
 
 def _is_whole(value: object, least: int) -> bool:

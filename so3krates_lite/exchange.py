@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from so3krates_lite.config import ModelConfig
+from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.harmonics import (
     coupling_coefficients,
     degree_contractions,
@@ -55,7 +55,7 @@ class SelfMixExchange(nn.Module):
     Source: So3krates (NeurIPS 2022), interaction block.
     """
 
-    config: ModelConfig
+    config: So3kratesConfig
 
     @nn.compact
     def __call__(
@@ -79,7 +79,7 @@ class GatedExchange(nn.Module):
     Source: public code v0.3 and Frank et al., Nat. Commun. 15, 6539 (2024).
     """
 
-    config: ModelConfig
+    config: So3kratesConfig
 
     @nn.compact
     def __call__(

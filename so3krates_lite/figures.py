@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float
 
 from so3krates_lite.errors import UserError
 from so3krates_lite.record import AttentionRecord
@@ -39,15 +40,36 @@ SEQUENTIAL = [
     [1.0, "rgba(0,104,76,1)"],
 ]
 PALETTE = ("#2f7ed8", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c8c8c", "#a6761d")
-FORMULA = {
+_SIZE = "norm of what the pair adds to the receiver"
+_LOCAL = {
     "coefficient": "α = q·w·k / √f, before the cutoff",
     "weighted": "α · φ(r), the factor in front of the message",
-    "contribution": "norm of what the pair adds to the receiver",
+    "contribution": _SIZE,
 }
-AXIS = {
+FORMULA = {  # by block and quantity
+    "feature": _LOCAL,
+    "geometric": _LOCAL,
+    "spherical": {**_LOCAL, "weighted": "α · φ_χ, with the nearness φ_χ in SPHC space"},
+    "correlation": {
+        "coefficient": "C = Δ Σ g·g′·…, the correlation over all chains of atoms from i to j",
+        "weighted": "α = C / number of orders, the factor in front of the message",
+        "contribution": _SIZE,
+    },
+}
+_LOCAL_AXIS = {
     "coefficient": "attention coefficient α (dimensionless)",
     "weighted": "attention α·φ(r) (dimensionless)",
     "contribution": "size of the contribution (model units)",
+}
+AXIS = {  # by block and quantity
+    "feature": _LOCAL_AXIS,
+    "geometric": _LOCAL_AXIS,
+    "spherical": {**_LOCAL_AXIS, "weighted": "attention α·φ_χ (dimensionless)"},
+    "correlation": {
+        **_LOCAL_AXIS,
+        "coefficient": "correlation C (no unit)",
+        "weighted": "attention α (no unit)",
+    },
 }
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
@@ -85,7 +107,7 @@ def styled(figure: go.Figure, height: int = 420, **layout) -> go.Figure:
 
 
 def scale_limit(
-    record: AttentionRecord, block: str, quantity: str, limit: float | None = None
+    record: AttentionRecord, block: str | None, quantity: str, limit: float | None = None
 ) -> float:
     """End of the colour scale: ``limit`` if given, else the largest size in the whole block."""
     if limit is not None and not (np.isfinite(limit) and limit > 0):
@@ -96,7 +118,7 @@ def scale_limit(
 def attention_matrix(
     record: AttentionRecord,
     frame: int = 0,
-    block: str = "feature",
+    block: str | None = None,
     layer: int = 0,
     channel: int = 0,
     quantity: str = "weighted",
@@ -112,6 +134,7 @@ def attention_matrix(
     """
     import plotly.graph_objects as go
 
+    block = block or record.blocks[0]
     matrix = record.matrix(frame, block, layer, channel, quantity)
     labels = atom_labels(record.numbers[frame][: len(matrix)])
     end = scale_limit(record, block, quantity, limit)
@@ -139,7 +162,7 @@ def attention_matrix(
         constrain="domain",
         showgrid=False,
     )
-    figure.data[0].colorbar.title.text = AXIS[quantity]
+    figure.data[0].colorbar.title.text = AXIS[block][quantity]
     styled(figure, height=460, title={"text": f"{block} attention, {name}", "font_size": 14})
     return figure.update_xaxes(ticks="").update_yaxes(ticks="").update_layout(margin_t=48)
 
@@ -149,11 +172,20 @@ def cutoff_curve(record: AttentionRecord, points: int = 120) -> tuple[np.ndarray
 
     Returns r (Å) and φ, each of shape (points,).
     """
+    if not np.isfinite(record.cutoff):
+        raise UserError("This record's model has no cutoff, and so no cutoff curve.")
     r = np.linspace(0.0, record.cutoff, points)
     return r, 0.5 * (1.0 + np.cos(np.pi * r / record.cutoff))
 
 
-def element_pairs(record: AttentionRecord, index: np.ndarray, block: str = "feature") -> list[str]:
+def reach_of(record: AttentionRecord, distance: Float[np.ndarray, " pairs"]) -> float:
+    """Å to show of a distance axis: all pairs, and the cutoff, if there is one."""
+    return float(np.max(distance, initial=record.cutoff if np.isfinite(record.cutoff) else 1.0))
+
+
+def element_pairs(
+    record: AttentionRecord, index: np.ndarray, block: str | None = None
+) -> list[str]:
     """``C ← H`` (C asks, H answers) for each chosen directed pair of the block's list."""
     from ase.data import chemical_symbols as symbols
 
@@ -166,7 +198,7 @@ def element_pairs(record: AttentionRecord, index: np.ndarray, block: str = "feat
 def attention_against_distance(
     record: AttentionRecord,
     frame: int | None = None,
-    block: str = "feature",
+    block: str | None = None,
     layer: int = 0,
     channel: int = 0,
     quantity: str = "weighted",
@@ -178,7 +210,7 @@ def attention_against_distance(
 
     Full and open markers of one colour are the two directions of the same two elements. For
     ``weighted``, grey lines show ±max|α|·φ(r), which no pair of this layer and channel can leave.
-    The spherical block has no such lines: nearness in SPHC space knows no distance.
+    Other blocks than the two local ones have no such lines, since no cutoff ends them.
 
     Args:
         frame: one frame, or None for all frames of the record (every n-th pair if too many).
@@ -186,10 +218,11 @@ def attention_against_distance(
     """
     import plotly.graph_objects as go
 
+    block = block or record.blocks[0]
     end = scale_limit(record, block, quantity, limit)
     values = record.select(block, layer, channel, quantity)
     index = np.arange(len(values)) if frame is None else record.pairs(frame, block)
-    pairs, local = record.neighbours(block), block != "spherical"
+    pairs, local = record.neighbours(block), block in ("feature", "geometric")
     strongest = np.abs(record.select(block, layer, channel, "coefficient")[index]).max(initial=0.0)
     index = index[:: max(1, -(-len(index) // max_points))]
     figure = go.Figure()
@@ -240,9 +273,11 @@ def attention_against_distance(
             )
         )
     low = -1.06 * end if quantity != "contribution" else 0.0
-    reach = record.cutoff if local else pairs.distance[index].max(initial=record.cutoff)
+    reach = reach_of(record, pairs.distance[index])
+    if local:
+        reach = record.cutoff
     figure.update_xaxes(title="distance r (Å)", range=[0, 1.02 * reach])
-    figure.update_yaxes(title=AXIS[quantity], range=[low, 1.06 * end], zeroline=True)
+    figure.update_yaxes(title=AXIS[block][quantity], range=[low, 1.06 * end], zeroline=True)
     name = f"layer {layer % record.n_layers} · {record.channel_names(block)[channel]}"
     styled(figure, height=460, title={"text": f"{block} attention, {name}", "font_size": 14})
     return figure.update_layout(margin_t=48, legend={"orientation": "v", "itemsizing": "constant"})

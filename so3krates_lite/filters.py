@@ -10,7 +10,7 @@ from __future__ import annotations
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from so3krates_lite.config import ModelConfig
+from so3krates_lite.config import So3kratesConfig
 
 
 class FilterMLP(nn.Module):
@@ -33,7 +33,7 @@ class SphericalFilter(nn.Module):
     Source: So3krates, filter of feature and geometric block.
     """
 
-    config: ModelConfig
+    config: So3kratesConfig
 
     @nn.compact
     def __call__(

@@ -10,7 +10,7 @@ longer cutoff: which of them interact is decided in SPHC space, anew in every la
 
 Molecules of different size share a batch by padding. A padded atom has atomic number 0; a padded
 pair has ``mask`` False and is given a length of twice the cutoff, where every coefficient is zero.
-Nothing else of the model needs to know about padding.
+Nothing else of a model with a cutoff needs to know about padding.
 """
 
 from __future__ import annotations
@@ -131,7 +131,8 @@ def pair_vectors(batch: Batch, config: ModelConfig) -> PairVectors:
             - take(batch.positions, listed.first)
             + listed.offset
         )
-        outside = jnp.asarray([0.0, 0.0, 2 * cutoff], vector.dtype)
+        length = 2 * cutoff if math.isfinite(cutoff) else 1.0
+        outside = jnp.asarray([0.0, 0.0, length], vector.dtype)
         return jnp.where(listed.mask[..., None], vector, outside)
 
     spherical = batch.spherical and vectors(batch.spherical, config.long_cutoff or config.cutoff)
@@ -189,13 +190,14 @@ def make_batch(
         dtype: of positions and of everything computed from them
 
     Raises:
-        UserError: there is no structure, too little room (`CapacityError`), the model reads a
-            charge or spin that the frames do not state, or all pairs of a periodic structure are
-            asked for
+        UserError: there is no structure, too little room (`CapacityError`) or too little memory,
+            the model reads a charge or spin that the frames do not state, or all pairs of a
+            periodic structure are asked for
     """
     if len(frames) == 0:
         raise UserError("There is no structure in the set: at least one is needed.")
     n_atoms = _room("atoms", int(frames.n_atoms.max()), atoms)
+    _check_memory(config, n_atoms, np.dtype(dtype).itemsize)
 
     def listed(cutoff: float, what: str, given: int | None) -> PairList:
         lists = [_pairs_of(frames, k, cutoff) for k in range(len(frames))]
@@ -223,6 +225,18 @@ def make_batch(
     return Batch(
         numbers, positions, cell, charge.astype(dtype), unpaired.astype(dtype), local, spherical
     )
+
+
+def _check_memory(config: ModelConfig, atoms: int, itemsize: int) -> None:
+    from so3krates_lite import runtime
+
+    needed = config.memory(atoms, itemsize)
+    if needed and needed > (there := runtime.available_memory()):
+        raise UserError(
+            f"A structure of {atoms} atoms needs about {needed / 1e9:.1f} GB with this model, and "
+            f"{there / 1e9:.1f} GB are free: memory grows with the square of the atoms, so take "
+            f"smaller structures, or a model with fewer orders, a smaller inner width or a cutoff."
+        )
 
 
 def _charge_and_spin(
@@ -254,8 +268,8 @@ def _pairs_of(
         return neighbour_pairs(frames.positions[k, :n], cutoff, cell, pbc)
     if pbc is not None and pbc.any():
         raise UserError(
-            f"Frame {k} is periodic and has pairs without end, but the model's spherical "
-            f"neighbourhood has no long_cutoff: use a model with one."
+            f"Frame {k} is periodic and has pairs without end, but the model takes all pairs: use "
+            f"one with a cutoff (for a spherical neighbourhood, with a long_cutoff)."
         )
     first, second = np.triu_indices(n, 1)
     return first, second, np.zeros((len(first), 3))

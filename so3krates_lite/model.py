@@ -21,7 +21,7 @@ from so3krates_lite.attention import (
     Neighbourhood,
 )
 from so3krates_lite.basis import cosine_cutoff, radial_basis
-from so3krates_lite.config import ModelConfig
+from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.embedding import N_ELEMENTS, ElectronEmbedding, table_init
 from so3krates_lite.exchange import GatedExchange, SelfMixExchange
 from so3krates_lite.filters import SphericalFilter
@@ -53,7 +53,7 @@ class ModelRecord(NamedTuple):
     layers: LayerRecord
 
 
-def sphc_start(local: Neighbourhood, config: ModelConfig) -> Float[Array, "atoms m_tot"]:
+def sphc_start(local: Neighbourhood, config: So3kratesConfig) -> Float[Array, "atoms m_tot"]:
     """The SPHCs before the first layer.
 
     "mean": chi_i = (1/C_i) sum_j phi(d_ij) Y(r_ij) with C_i = sum_j phi(d_ij), and 0 where C_i = 0.
@@ -80,7 +80,7 @@ def sphc_start(local: Neighbourhood, config: ModelConfig) -> Float[Array, "atoms
 class Layer(nn.Module):
     """One So3krates layer: filters, two attentions side by side, exchange within each atom."""
 
-    config: ModelConfig
+    config: So3kratesConfig
     record: bool = False
 
     @nn.compact
@@ -145,7 +145,7 @@ class So3krates(nn.Module):
     Source: Frank, Unke & Müller, NeurIPS 2022.
     """
 
-    config: ModelConfig
+    config: So3kratesConfig
 
     @nn.compact
     def __call__(
@@ -185,7 +185,7 @@ class So3krates(nn.Module):
 
 
 def neighbourhoods(
-    batch: Batch, vectors: PairVectors, config: ModelConfig
+    batch: Batch, vectors: PairVectors, config: So3kratesConfig
 ) -> tuple[Neighbourhood, Neighbourhood | None]:
     """The local neighbourhood and, where the model has one, the pairs of the spherical one."""
 

@@ -169,7 +169,7 @@ def label_annotations(picture: Scene) -> list[dict]:
 def molecule_figure(
     record: AttentionRecord,
     frame: int = 0,
-    block: str = "feature",
+    block: str | None = None,
     layer: int = 0,
     channel: int = 0,
     quantity: str = "weighted",

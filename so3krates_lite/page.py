@@ -184,7 +184,7 @@ SCRIPT = r"""
         value.forEach((v, p) => { z[pairs(s).receiver[p]][pairs(s).sender[p]] += v; });
         Plotly.update(views.matrix, { z: [z], zmin: signed ? -limit : 0, zmax: limit,
           colorscale: [signed ? A.diverging : A.sequential],
-          "colorbar.title.text": A.axis[s.quantity] },
+          "colorbar.title.text": A.axis[s.block][s.quantity] },
           { "title.text": name, shapes: s.atom < 0 ? [] : [Object.assign(
             { type: "rect", line: { color: ink(), width: 2 } }, s.role === "receiver"
               ? { x0: -.5, x1: A.labels.length - .5, y0: s.atom - .5, y1: s.atom + .5 }
@@ -193,8 +193,8 @@ SCRIPT = r"""
       if (views.distance) {
         const most = Math.max(0, ...values(s, "coefficient").map(Math.abs));
         const here = A.list_of[s.block], wave = s.quantity === "weighted" && here === "local";
-        const y = [A.phi.map((f) => most * f), A.phi.map((f) => -most * f)];
-        const opacity = [1, 1], visible = [wave, wave];
+        const y = A.phi ? [A.phi.map((f) => most * f), A.phi.map((f) => -most * f)] : [];
+        const opacity = y.map(() => 1), visible = y.map(() => wave);
         for (const trace of A.traces) {
           const shown = trace.list === here;
           y.push(trace.pairs.map((p) => (shown ? value[p] : 0)));
@@ -203,14 +203,14 @@ SCRIPT = r"""
         }
         Plotly.update(views.distance, { y: y, "marker.opacity": opacity,
           visible: visible },
-          { "title.text": name, "yaxis.title.text": A.axis[s.quantity],
+          { "title.text": name, "yaxis.title.text": A.axis[s.block][s.quantity],
             "xaxis.range": [0, 1.02 * pairs(s).reach],
             "yaxis.range": [signed ? -1.06 * limit : 0, 1.06 * limit] });
       }
       document.querySelectorAll(".key .signed").forEach((e) => { e.hidden = !signed; });
       document.querySelector(".key .size").hidden = signed;
       $("share").textContent = box.threshold.value + " %";
-      $("formula").textContent = A.formula[s.quantity];
+      $("formula").textContent = A.formula[s.block][s.quantity];
       $("say").textContent = sentence(s, value, limit);
     }
     function choose(atom) {

@@ -25,8 +25,10 @@ from so3krates_lite.config import ModelConfig
 from so3krates_lite.embedding import N_ELEMENTS
 from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
+from so3krates_lite.geomatt import GeomAttRecord
 from so3krates_lite.graph import Batch, make_batch, pair_vectors
-from so3krates_lite.model import ModelRecord, So3krates, count_parameters
+from so3krates_lite.model import ModelRecord, count_parameters
+from so3krates_lite.networks import network
 from so3krates_lite.passes import map_in_passes
 from so3krates_lite.record import AttentionRecord
 from so3krates_lite.recording import attention_record
@@ -54,7 +56,7 @@ def initialise(key: jax.Array, batch: Batch, config: ModelConfig) -> dict:
     is much quicker than eagerly.
     """
     single = jax.tree.map(_to_single, batch)
-    params = So3krates(config).init(key, single, pair_vectors(single, config))["params"]
+    params = network(config).init(key, single, pair_vectors(single, config))["params"]
     return jax.tree.map(lambda leaf: leaf.astype(batch.positions.dtype), params)
 
 
@@ -64,7 +66,7 @@ def _to_single(leaf: Array) -> Array:
 
 def energy(params: dict, batch: Batch, config: ModelConfig) -> Float[Array, "graphs"]:
     """The network's energy of each structure, in its own unit and without shifts."""
-    return So3krates(config).apply({"params": params}, batch, pair_vectors(batch, config))[0]
+    return network(config).apply({"params": params}, batch, pair_vectors(batch, config))[0]
 
 
 def energy_and_forces(
@@ -91,7 +93,7 @@ def energy_forces_and_stress(
             lambda r_ij: r_ij + jnp.einsum("gpa,gab->gpb", r_ij, symmetric),
             pair_vectors(batch.replace(positions=R), config),
         )
-        return So3krates(config).apply({"params": params}, batch, vectors)[0]
+        return network(config).apply({"params": params}, batch, vectors)[0]
 
     values, pull = jax.vjp(strained, batch.positions, jnp.zeros_like(batch.cell))
     gradient, strain_gradient = pull(jnp.ones_like(values))
@@ -112,9 +114,11 @@ _energy_forces_and_stress = _in_passes(energy_forces_and_stress)
 
 
 @partial(Compiled, static_argnames="config")
-def _recorded(params: dict, batch: Batch, config: ModelConfig) -> tuple[ModelRecord, Array]:
+def _recorded(
+    params: dict, batch: Batch, config: ModelConfig
+) -> tuple[ModelRecord | GeomAttRecord, Array]:
     vectors = pair_vectors(batch, config)
-    _, record = So3krates(config).apply({"params": params}, batch, vectors, record=True)
+    _, record = network(config).apply({"params": params}, batch, vectors, record=True)
     return record, vectors
 
 
@@ -128,7 +132,7 @@ class Prediction(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Potential:
-    """A So3krates force field.
+    """A trained force field.
 
     Args:
         config: the network's configuration

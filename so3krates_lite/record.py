@@ -16,13 +16,17 @@ A model with a spherical neighbourhood has a third, ``spherical``: what the geom
 for pairs that are near in SPHC space, at any distance. It has a list of pairs of its own. A pair
 that is near in both ways stands in both lists, and both parts act.
 
+GeomAtt has one block of its own, ``correlation``, with a channel for each order. Every atom attends
+to every atom there, itself included: pairs of an atom with itself have distance 0.
+
 Each block states three quantities for every directed pair:
 
 * ``coefficient``: the raw number, query · filter · key / √(head size), before any cutoff. It can
-  be large for a pair that hardly interacts;
+  be large for a pair that hardly interacts. In the correlation block it is the correlation C_ij;
 * ``weighted``: the coefficient times the cutoff function (in the spherical block: times the
-  nearness in SPHC space), the factor that really stands in front of the message. It goes to zero
-  smoothly where the neighbourhood ends;
+  nearness in SPHC space; in the correlation block: over the number of orders), the factor that
+  really stands in front of the message. With a cutoff it goes to zero smoothly where the
+  neighbourhood ends;
 * ``contribution``: the norm of what the pair adds to the receiver, |weighted · value| for features
   and |weighted · Y_l| for SPHCs. It has no sign, and it is small where the message is small,
   however large the factor.
@@ -52,26 +56,30 @@ from so3krates_lite.record_parts import (
 from so3krates_lite.storage import replacing
 
 FORMAT_VERSION = 1
-BLOCKS = ("feature", "geometric", "spherical")
+BLOCKS = ("feature", "geometric", "spherical", "correlation")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class AttentionRecord(DirectedPairs):
     """Attention of one frame or a trajectory, with the geometry that it belongs to.
 
-    ``frame``, ``receiver``, ``sender``, ``distance`` and ``vector`` list the pairs within the
-    cutoff, see `DirectedPairs`; `neighbours` gives the list of any block.
+    Wherever a ``block`` is asked for, None stands for the record's first. ``frame``, ``receiver``,
+    ``sender``, ``distance`` and ``vector`` list the pairs within the cutoff, see `DirectedPairs`;
+    `neighbours` gives the list of any block.
 
     Args:
         numbers: atomic numbers, 0 for padding, shape (frames, atoms).
         positions: Å, shape (frames, atoms, 3).
-        cutoff: radius of the neighbourhood, Å.
+        cutoff: radius of the neighbourhood, Å; infinite where all pairs are listed.
         degrees: the degrees l of the geometric block's channels, in order.
-        feature: feature attention, channels are heads.
+        feature: feature attention, channels are heads. It, ``geometric`` and ``sphc`` go together:
+            all three are None for a model without features that ask.
         geometric: geometric attention, channels are ``degrees``.
         sphc: spherical harmonic coordinates before the first layer and after each, shape
             (layers + 1, frames, atoms, Σ(2l+1)), degree by degree, m = -l..l within each.
         spherical: attention in the spherical neighbourhood; None: the model has none.
+        correlation: GeomAtt's attention, channels are ``orders``; None: it is another model's.
+        orders: the orders k of the correlation block's channels.
 
     Raises:
         UserError: naming the field, when shapes, indices or values do not fit together.
@@ -80,27 +88,38 @@ class AttentionRecord(DirectedPairs):
     numbers: Int[np.ndarray, "frames atoms"]
     positions: Float[np.ndarray, "frames atoms 3"]
     cutoff: float
-    degrees: tuple[int, ...]
-    feature: BlockAttention
-    geometric: BlockAttention
-    sphc: Float[np.ndarray, "layers+1 frames atoms m_tot"]
+    degrees: tuple[int, ...] = ()
+    feature: BlockAttention | None = None
+    geometric: BlockAttention | None = None
+    sphc: Float[np.ndarray, "layers+1 frames atoms m_tot"] | None = None
     spherical: SphericalAttention | None = None
+    correlation: BlockAttention | None = None
+    orders: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "degrees", tuple(int(degree) for degree in self.degrees))
+        for name in ("degrees", "orders"):
+            object.__setattr__(self, name, tuple(int(value) for value in getattr(self, name)))
         object.__setattr__(self, "cutoff", float(self.cutoff))
-        if not (np.isfinite(self.cutoff) and self.cutoff > 0):
+        if not self.cutoff > 0:
             raise UserError(f"AttentionRecord: 'cutoff' is {self.cutoff} Å, expected more than 0.")
+        together = {getattr(self, name) is None for name in ("feature", "geometric", "sphc")}
+        if len(together) > 1 or (self.feature is None and self.correlation is None):
+            raise UserError(
+                "AttentionRecord: expected 'feature', 'geometric' and 'sphc' together, or "
+                f"'correlation'; found {', '.join(self.blocks) or 'no block'}."
+            )
         self._put("numbers", (None, None), "i")
         frames, atoms = self.numbers.shape
-        layers, degrees = self.feature.n_layers, len(self.degrees)
-        m_tot = sum(2 * degree + 1 for degree in self.degrees)
+        layers, degrees = self.n_layers, len(self.degrees)
         self._put("positions", (frames, atoms, 3), "f")
-        self._put("sphc", (layers + 1, frames, atoms, m_tot), "f")
         self._check_pairs(self.numbers)
-        for name, channels in (("feature", None), ("geometric", degrees)):
-            block = getattr(self, name)
-            checked(name, block.coefficient, (layers, self.n_pairs, channels), "f")
+        if self.sphc is not None:
+            m_tot = sum(2 * degree + 1 for degree in self.degrees)
+            self._put("sphc", (layers + 1, frames, atoms, m_tot), "f")
+        widths = {"feature": None, "geometric": degrees, "correlation": len(self.orders)}
+        for name, channels in widths.items():
+            if (block := getattr(self, name)) is not None:
+                checked(name, block.coefficient, (layers, self.n_pairs, channels), "f")
         if (far := self.spherical) is not None:
             far._check_pairs(self.numbers)
             far._put("sphc_distance", (layers, far.n_pairs), "f")
@@ -113,29 +132,33 @@ class AttentionRecord(DirectedPairs):
 
     @property
     def n_layers(self) -> int:
-        return self.feature.n_layers
+        return self._block(None).n_layers
 
     @property
     def blocks(self) -> tuple[str, ...]:
         """Names of the blocks that the model has."""
-        return BLOCKS if self.spherical is not None else BLOCKS[:2]
+        return tuple(name for name in BLOCKS if getattr(self, name) is not None)
 
     def n_atoms(self, frame: int = 0) -> int:
         """Number of real atoms of a frame."""
         return int((self.numbers[self._frame(frame)] > 0).sum())
 
-    def n_channels(self, block: str = "feature") -> int:
-        """Number of heads (``'feature'``) or of degrees (the other blocks)."""
+    def n_channels(self, block: str | None = None) -> int:
+        """Number of heads (``'feature'``), of orders (``'correlation'``) or of degrees."""
         return self._block(block).n_channels
 
-    def channel_names(self, block: str = "feature") -> list[str]:
-        """A name for each channel: ``head 0`` … as :meth:`select` counts, or ``degree 1`` …"""
+    def channel_names(self, block: str | None = None) -> list[str]:
+        """A name for each channel: ``head 0`` … as :meth:`select` counts, ``degree 1`` …, or
+        ``order 2`` …"""
+        channels = self._block(block).n_channels
+        block = block or self.blocks[0]
         if block == "feature":
-            return [f"head {head}" for head in range(self.feature.n_channels)]
-        self._block(block)
+            return [f"head {head}" for head in range(channels)]
+        if block == "correlation":
+            return [f"order {order}" for order in self.orders]
         return [f"degree {degree}" for degree in self.degrees]
 
-    def neighbours(self, block: str = "feature") -> DirectedPairs:
+    def neighbours(self, block: str | None = None) -> DirectedPairs:
         """The pairs of a block: those within the cutoff, or those of the spherical neighbourhood.
 
         Not all of the latter are near in SPHC space: `SphericalAttention.nearness` tells.
@@ -143,13 +166,13 @@ class AttentionRecord(DirectedPairs):
         self._block(block)
         return self.spherical if block == "spherical" else self
 
-    def pairs(self, frame: int, block: str = "feature") -> Int[np.ndarray, " pairs_of_frame"]:
+    def pairs(self, frame: int, block: str | None = None) -> Int[np.ndarray, " pairs_of_frame"]:
         """Where the directed pairs of one frame stand in the list of the block."""
         return np.flatnonzero(self.neighbours(block).frame == self._frame(frame))
 
     def select(
         self,
-        block: str = "feature",
+        block: str | None = None,
         layer: int = 0,
         channel: int = 0,
         quantity: str = "weighted",
@@ -171,7 +194,7 @@ class AttentionRecord(DirectedPairs):
     def matrix(
         self,
         frame: int = 0,
-        block: str = "feature",
+        block: str | None = None,
         layer: int = 0,
         channel: int = 0,
         quantity: str = "weighted",
@@ -187,7 +210,7 @@ class AttentionRecord(DirectedPairs):
         np.add.at(out, (pairs.receiver[index], pairs.sender[index]), values)
         return out
 
-    def limit(self, block: str = "feature", quantity: str = "weighted") -> float:
+    def limit(self, block: str | None = None, quantity: str = "weighted") -> float:
         """Largest size over all layers, channels and frames: the fixed end of a colour scale."""
         values = self._quantity(block, quantity)
         return float(np.abs(values).max()) if values.size else 0.0
@@ -199,6 +222,11 @@ class AttentionRecord(DirectedPairs):
         else:
             chosen = np.array([self._frame(int(i)) for i in np.atleast_1d(index)], dtype=np.int64)
         keep, pairs = self._of_frames(chosen)
+        parts = {
+            name: getattr(self, name)._pairs(keep)
+            for name in ("feature", "geometric", "correlation")
+            if getattr(self, name) is not None
+        }
         spherical = None
         if (far := self.spherical) is not None:
             far_keep, far_pairs = far._of_frames(chosen)
@@ -214,10 +242,10 @@ class AttentionRecord(DirectedPairs):
             positions=self.positions[chosen],
             cutoff=self.cutoff,
             degrees=self.degrees,
-            feature=self.feature._pairs(keep),
-            geometric=self.geometric._pairs(keep),
-            sphc=self.sphc[:, chosen],
+            orders=self.orders,
+            sphc=None if self.sphc is None else self.sphc[:, chosen],
             spherical=spherical,
+            **parts,
         )
 
     def save(self, path: str | os.PathLike) -> Path:
@@ -264,15 +292,19 @@ class AttentionRecord(DirectedPairs):
             raise UserError(f"Frame {frame} does not exist: the record has {size} frame(s).")
         return frame % size
 
-    def _block(self, block: str) -> BlockAttention:
+    def _block(self, block: str | None) -> BlockAttention:
+        if block is None:
+            block = self.blocks[0]
         if block not in self.blocks:
             what = f"Unknown block '{block}'"
-            if block in BLOCKS:
-                what = f"The model has no spherical neighbourhood, and so no block '{block}'"
+            if block == "spherical":
+                what = "The model has no spherical neighbourhood, and so no block 'spherical'"
+            elif block in BLOCKS:
+                what = f"This is another model's record: it has no block '{block}'"
             raise UserError(f"{what}: choose one of {', '.join(self.blocks)}.")
         return self.spherical.attention if block == "spherical" else getattr(self, block)
 
-    def _quantity(self, block: str, quantity: str) -> np.ndarray:
+    def _quantity(self, block: str | None, quantity: str) -> np.ndarray:
         if quantity not in QUANTITIES:
             raise UserError(f"Unknown quantity '{quantity}': choose of {', '.join(QUANTITIES)}.")
         return getattr(self._block(block), quantity)
@@ -284,6 +316,7 @@ _PARTS = {
     "geometric": BlockAttention,
     "attention": BlockAttention,
     "spherical": SphericalAttention,
+    "correlation": BlockAttention,
 }
 
 
@@ -294,7 +327,7 @@ def _flat(part, prefix: str = "") -> dict[str, np.ndarray]:
         value = getattr(part, field.name)
         if field.name in _PARTS:
             arrays |= _flat(value, f"{prefix}{field.name}.") if value is not None else {}
-        else:
+        elif value is not None:
             arrays[prefix + field.name] = np.asarray(value)
     return arrays
 
@@ -305,7 +338,8 @@ def _built(cls: type, arrays: dict[str, np.ndarray], prefix: str = ""):
     for field in fields(cls):
         name = prefix + field.name
         if field.name not in _PARTS:
-            values[field.name] = arrays[name]
+            if field.default is MISSING or name in arrays:
+                values[field.name] = arrays[name]
         elif field.default is MISSING or any(key.startswith(f"{name}.") for key in arrays):
             values[field.name] = _built(_PARTS[field.name], arrays, f"{name}.")
     return cls(**values)

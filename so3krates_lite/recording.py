@@ -1,4 +1,4 @@
-"""From what the network recorded, pair by undirected and padded pair, to an attention record."""
+"""From what a network recorded, in its own padded arrays, to an attention record."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from so3krates_lite.attention import BlockRecord
-from so3krates_lite.config import ModelConfig
+from so3krates_lite.config import GeomAttConfig, ModelConfig, So3kratesConfig
 from so3krates_lite.frames import Frames
+from so3krates_lite.geomatt import GeomAttRecord
 from so3krates_lite.graph import Batch, PairList, PairVectors
 from so3krates_lite.model import ModelRecord
 from so3krates_lite.record import AttentionRecord
@@ -19,11 +20,49 @@ from so3krates_lite.record_parts import BlockAttention, SphericalAttention
 def attention_record(
     frames: Frames,
     batch: Batch,
-    record: ModelRecord,
+    record: ModelRecord | GeomAttRecord,
     vectors: PairVectors,
     config: ModelConfig,
 ) -> AttentionRecord:
-    """Turn the network's undirected, padded record into one of directed pairs in reading order."""
+    """Turn a network's record into one of directed pairs in reading order."""
+    if isinstance(config, GeomAttConfig):
+        return _of_geomatt(frames, record, config)
+    return _of_so3krates(frames, batch, record, vectors, config)
+
+
+def _of_geomatt(frames: Frames, record: GeomAttRecord, config: GeomAttConfig) -> AttentionRecord:
+    """All pairs of atoms, each atom with itself included."""
+    C, message = (np.asarray(value, np.float64) for value in record)
+    n_atoms = C.shape[2]
+    numbers, positions = frames.numbers[:, :n_atoms], frames.positions[:, :n_atoms]
+    real = numbers > 0
+    frame, receiver, sender = np.nonzero(real[:, :, None] & real[:, None, :])
+    vector = positions[frame, sender] - positions[frame, receiver]
+    coefficient = C[:, frame, receiver, sender]
+    weighted = coefficient / len(config.orders)
+    contribution = np.abs(weighted) * message[:, frame, sender]
+    return AttentionRecord(
+        frame=frame,
+        receiver=receiver,
+        sender=sender,
+        distance=np.linalg.norm(vector, axis=-1),
+        vector=vector,
+        numbers=numbers,
+        positions=positions,
+        cutoff=config.cutoff,
+        orders=config.orders,
+        correlation=BlockAttention(coefficient, weighted, contribution),
+    )
+
+
+def _of_so3krates(
+    frames: Frames,
+    batch: Batch,
+    record: ModelRecord,
+    vectors: PairVectors,
+    config: So3kratesConfig,
+) -> AttentionRecord:
+    """The pairs of both neighbourhoods, each in both directions."""
     layers = record.layers
     local = DirectedView.of(batch.local, vectors[0])
     spherical = None

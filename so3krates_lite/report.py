@@ -188,17 +188,21 @@ def _table(rows: Sequence[Mapping]) -> str:
     )
 
 
-def strongest_channel(record: AttentionRecord, block: str = "feature") -> tuple[int, int]:
+def strongest_channel(record: AttentionRecord, block: str | None = None) -> tuple[int, int]:
     """Layer and channel that hold the largest ``weighted`` value: where a reader should begin."""
-    size = np.abs(getattr(record, block).weighted)
-    if not size.size:
-        return 0, 0
-    layer, _, channel = np.unravel_index(size.argmax(), size.shape)
+    peaks = [
+        [
+            np.abs(record.select(block, layer, channel)).max(initial=0.0)
+            for channel in range(record.n_channels(block))
+        ]
+        for layer in range(record.n_layers)
+    ]
+    layer, channel = np.unravel_index(np.argmax(peaks), np.shape(peaks))
     return int(layer), int(channel)
 
 
 def _list_of(block: str) -> str:
-    """Which list of pairs a block works on: the two local blocks share one."""
+    """Which list of pairs a block works on: all but the spherical one share one."""
     return "spherical" if block == "spherical" else "local"
 
 
@@ -224,19 +228,20 @@ def _payload(record: AttentionRecord, pictures: dict, start: dict, traces: list[
     def listed(picture: scene.Scene) -> dict:
         tubes, pairs = picture.tubes, len(picture.pairs)
         ends = picture.positions[picture.sender] - picture.positions[picture.receiver]
-        reach = np.linalg.norm(ends, axis=-1).max(initial=record.cutoff)
+        reach = figures.reach_of(record, np.linalg.norm(ends, axis=-1))
         return {
             "receiver": picture.receiver.tolist(),
             "sender": picture.sender.tolist(),
             "path": tubes.path.reshape(pairs, -1).round(3).tolist(),
             # one byte per number: an offset is no longer than one, and a tube no wider than 0.12 Å
             "offset": base64.b64encode((127 * tubes.offset).round().astype(np.int8)).decode(),
-            "reach": float(reach),
+            "reach": reach,
         }
 
     picture = pictures["local"]
     lists = {name: listed(each) for name, each in pictures.items()}
-    lists["local"]["reach"] = record.cutoff
+    if np.isfinite(record.cutoff):
+        lists["local"]["reach"] = record.cutoff
     return {
         "labels": picture.labels,
         "layers": record.n_layers,
@@ -248,35 +253,56 @@ def _payload(record: AttentionRecord, pictures: dict, start: dict, traces: list[
         "widest": scene.WIDEST,
         "diverging": figures.DIVERGING,
         "sequential": figures.SEQUENTIAL,
-        "axis": figures.AXIS,
-        "formula": figures.FORMULA,
+        "axis": {block: figures.AXIS[block] for block in record.blocks},
+        "formula": {block: figures.FORMULA[block] for block in record.blocks},
         "values": {
             block: {quantity: values(block, quantity) for quantity in QUANTITIES}
             for block in record.blocks
         },
         "limit": {b: {q: record.limit(b, q) or 1.0 for q in QUANTITIES} for b in record.blocks},
-        "phi": figures.cutoff_curve(record)[1].round(4).tolist(),
+        "phi": _envelope(record),
         "traces": traces,
         "start": start,
     }
 
 
+def _envelope(record: AttentionRecord) -> list[float] | None:
+    """The cutoff on the grid of the distance figure, for a model that has one."""
+    if not np.isfinite(record.cutoff):
+        return None
+    return figures.cutoff_curve(record)[1].round(4).tolist()
+
+
+_EXPLAINED = {
+    "feature": """The coefficient is a scaled product of query, filter and key; times the cutoff it
+is the factor in front of the neighbour's message; the contribution is the norm of what the pair
+then adds. Feature attention has heads, geometric attention one channel for each degree; the
+spherical block is what the geometric attention adds for pairs near in SPHC space, at any
+distance.""",
+    "correlation": """The coefficient is a correlation of geometry: a sum over all chains of atoms
+from the one that asks to the one that answers, two atoms long in order 2, three in order 3. Divided
+by the number of orders it is the factor in front of the other atom's message; the contribution is
+the norm of what the pair then adds. Every atom attends to every atom, also to itself: a loop.""",
+}
+
+
 def _attention(record: AttentionRecord, frame: int) -> str:
     from so3krates_lite import molecule2d, molecule3d, scene
 
+    first = record.blocks[0]
     pictures = {_list_of(block): scene.scene(record, frame, block) for block in record.blocks}
     picture = pictures["local"]
     layer, channel = strongest_channel(record)
-    end = figures.scale_limit(record, "feature", "weighted")
-    values = record.select("feature", layer, channel, "weighted", frame)
+    end = figures.scale_limit(record, first, "weighted")
+    values = record.select(first, layer, channel, "weighted", frame)
     keep = scene.chosen_pairs(picture, values, end, THRESHOLD)
-    where = {"frame": frame, "block": "feature", "layer": layer, "channel": channel}
+    where = {"frame": frame, "block": first, "layer": layer, "channel": channel}
     # the page's script draws the tubes: here there are none yet
     turning = molecule3d.molecule_figure(record, **where, threshold=np.inf, choose=None)
     matrix = figures.attention_matrix(record, **where)
     distance, traces = None, []
     for name, each in pictures.items():
-        shown = {**where, "block": "spherical" if name == "spherical" else "feature"}
+        shown = {**where, "block": "spherical" if name == "spherical" else first}
         if name == "spherical":
             shown["channel"] = 0
         drawn = figures.attention_against_distance(record, **shown, max_points=10**9)
@@ -290,9 +316,9 @@ def _attention(record: AttentionRecord, frame: int) -> str:
             distance = drawn
         else:
             distance.add_traces([trace.update(visible=False) for trace in dots])
-    start = {"block": "feature", "layer": layer, "channel": channel, "quantity": "weighted"}
+    start = {"block": first, "layer": layer, "channel": channel, "quantity": "weighted"}
     name = f"layer {layer}, {record.channel_names()[channel]}"
-    say = f"Molecule of {len(picture.labels)} atoms with the feature attention of {name}"
+    say = f"Molecule of {len(picture.labels)} atoms with the {first} attention of {name}"
     still = molecule2d.molecule_svg(picture, values, end, keep, description=say)
     options = "".join(
         f'<option value="{key}">{escape(text)}</option>' for key, text in QUANTITY_NAMES.items()
@@ -306,7 +332,7 @@ the matrix; a second click shows all again.</p>
 <div class="controls" id="controls" hidden>
 <label>block<select id="block">{blocks}</select></label>
 <label>layer<select id="layer"></select></label>
-<label>head or degree<select id="channel"></select></label>
+<label>channel<select id="channel"></select></label>
 <label>quantity<select id="quantity">{options}</select></label>
 <label>atom<select id="atom"></select></label>
 <label>its role<select id="role"><option value="receiver">what it attends to</option>
@@ -330,13 +356,10 @@ JavaScript and WebGL, which this browser does not offer.</figcaption></figure></
 <div>{_figure("distance", distance, "Attention of each directed pair against its distance")}</div>
 </div>
 <details><summary>What is shown?</summary>
-<p>Shown now: <span id="formula">{escape(figures.FORMULA["weighted"])}</span>.</p>
+<p>Shown now: <span id="formula">{escape(figures.FORMULA[first]["weighted"])}</span>.</p>
 <p>Attention here is signed and not normalised: there is no softmax, and a row need not sum to one.
-The coefficient is a scaled product of query, filter and key; times the cutoff it is the factor in
-front of the neighbour's message; the contribution is the norm of what the pair then adds. Feature
-attention has heads, geometric attention one channel for each degree; the spherical block is what
-the geometric attention adds for pairs near in SPHC space, at any distance. A large value says that
-the model uses a pair, not that the pair explains the energy.</p></details>
+{_EXPLAINED[first]} A large value says that the model uses a pair, not that the pair explains the
+energy.</p></details>
 <script type="application/json" id="attention">{payload}</script>
 """
     return _section("attention-view", "What it attends to", content)

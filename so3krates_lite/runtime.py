@@ -108,6 +108,18 @@ def enable_compilation_cache() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
 
 
+def available_memory() -> int:
+    """Bytes that are free where JAX computes: in the device's memory, or in the machine's."""
+    import jax
+    import psutil
+
+    device = jax.devices()[0]
+    stats = device.memory_stats() if device.platform != "cpu" else None
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    return psutil.virtual_memory().available
+
+
 def hardware() -> str:
     """The machine in words: device, cores, versions; to stand beside every measured number."""
     import platform

@@ -88,7 +88,7 @@ class Scene:
     half: float  # Å, half the edge of the cube that holds everything
 
 
-def scene(source: AttentionRecord | Frames, frame: int = 0, block: str = "feature") -> Scene:
+def scene(source: AttentionRecord | Frames, frame: int = 0, block: str | None = None) -> Scene:
     """Gather what a picture of one frame needs; padding atoms are left out.
 
     The pairs are those of the ``block``'s list. Frames know of no attention: their scene has no

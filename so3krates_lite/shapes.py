@@ -74,7 +74,8 @@ def attention_tubes(
     """Curves from each receiver (``start``) along ``vector`` to its sender.
 
     Each bows away from the molecule's ``centre`` and to its own side of the bond: the sideways
-    part turns its sign with the direction, so the two directions of a pair part ways.
+    part turns its sign with the direction, so the two directions of a pair part ways. An atom that
+    attends to itself gets a loop on its outer side.
     """
     t = np.linspace(0.0, 1.0, RINGS)[:, None]
     away = start + vector / 2 - centre
@@ -83,12 +84,22 @@ def attention_tubes(
     flat = np.linalg.norm(away, axis=-1, keepdims=True) < 1e-3
     # canonical direction: the same axis for (i, j) and (j, i)
     sign = np.where(_first_sign(vector) < 0, -1.0, 1.0)[:, None]
-    away = np.where(flat, across(along * sign), unit(away))
+    canonical = np.where(vector.any(axis=-1, keepdims=True), along * sign, [0.0, 0.0, 1.0])
+    away = np.where(flat, across(canonical), unit(away))
     length = np.linalg.norm(vector, axis=-1, keepdims=True)
     bow = (0.55 * away + 0.83 * np.cross(along, away)) * (0.16 + 0.13 * length)
     path = start[:, None] + t * vector[:, None] + 4 * t * (1 - t) * 0.9 * bow[:, None]
-    tangent = unit(vector[:, None] + 4 * (1 - 2 * t) * 0.9 * bow[:, None])
-    normal = unit(np.cross(along, bow))[:, None] + 0 * tangent  # the curve is planar
+    tangent = vector[:, None] + 4 * (1 - 2 * t) * 0.9 * bow[:, None]
+    normal = np.cross(along, bow)
+    loop = (length == 0)[:, :, None]
+    aside = across(away)
+    out, turn = away[:, None], 2 * np.pi * t
+    round_trip = 0.45 * (1 - np.cos(turn)) * out + 0.3 * np.sin(turn) * aside[:, None]
+    path = np.where(loop, start[:, None] + round_trip, path)
+    along_loop = 0.45 * np.sin(turn) * out + 0.3 * np.cos(turn) * aside[:, None]
+    tangent = unit(np.where(loop, along_loop, tangent))
+    normal = np.where(loop[:, 0], np.cross(away, aside), normal)
+    normal = unit(normal)[:, None] + 0 * tangent  # the curve is planar
     binormal = np.cross(tangent, normal)
     angle = 2 * np.pi * np.arange(SIDES) / SIDES
     round_ = (

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from so3krates_lite.config import ModelConfig
+from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.frames import Frames
 
 FOLDER = Path(__file__).parent / "reference"
@@ -24,10 +24,10 @@ def load(name: str) -> dict[str, np.ndarray]:
         return {key: file[key] for key in file.files}
 
 
-def config(name: str) -> ModelConfig:
+def config(name: str) -> So3kratesConfig:
     given = ast.literal_eval(str(load(name)["config"]))
     paper = name.startswith("paper")
-    return ModelConfig(
+    return So3kratesConfig(
         variant="paper" if paper else "v0.3",
         features=given["F"],
         layers=given["L"],

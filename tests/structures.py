@@ -7,7 +7,7 @@ from functools import lru_cache
 import jax
 import numpy as np
 
-from so3krates_lite.config import ModelConfig
+from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.frames import Frames
 from so3krates_lite.graph import make_batch
 from so3krates_lite.potential import Potential, initialise
@@ -15,21 +15,23 @@ from so3krates_lite.potential import Potential, initialise
 ELEMENTS = (1, 6, 7, 8)
 
 
-def small_config(degrees: tuple[int, ...] = (1, 2), variant: str = "paper", **more) -> ModelConfig:
+def small_config(
+    degrees: tuple[int, ...] = (1, 2), variant: str = "paper", **more
+) -> So3kratesConfig:
     """Two layers, few features, a cutoff of 3 Å: all of the model, quick to compile."""
     n = len(degrees)
     widths = {"features": 12 if 12 % n == 0 else 4 * n, "heads": 2, "layers": 2, "cutoff": 3.0}
     hidden = {"radial_functions": 8, "radial_hidden": 8, "spherical_hidden": 6}
-    return ModelConfig(variant=variant, degrees=degrees, **{**widths, **hidden, **more})
+    return So3kratesConfig(variant=variant, degrees=degrees, **{**widths, **hidden, **more})
 
 
-def one_atom_batch(config: ModelConfig):
+def one_atom_batch(config: So3kratesConfig):
     """Enough of a batch to ask for the shapes of the parameters."""
     atom = frame_of([1], [[0, 0, 0]], total_charge=[0.0], spin_multiplicity=[1])
     return make_batch(atom, config)
 
 
-def random_parameters(config: ModelConfig, seed: int = 0, dtype=np.float64) -> dict:
+def random_parameters(config: So3kratesConfig, seed: int = 0, dtype=np.float64) -> dict:
     """Every leaf drawn at random, biases too: an initialisation would hide terms behind zeros."""
     rng = np.random.default_rng(seed)
     batch = one_atom_batch(config)
@@ -45,7 +47,7 @@ def random_parameters(config: ModelConfig, seed: int = 0, dtype=np.float64) -> d
 
 
 @lru_cache
-def small_potential(config: ModelConfig, precision: str = "float64") -> Potential:
+def small_potential(config: So3kratesConfig, precision: str = "float64") -> Potential:
     """A potential with random parameters; the same numbers in both precisions."""
     return Potential(config, random_parameters(config, dtype=np.dtype(precision)))
 

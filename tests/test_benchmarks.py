@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from structures import deviation, molecule, random_parameters, small_config, stack
 
-from so3krates_lite.config import ModelConfig
+from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.graph import make_batch, neighbour_pairs
 from so3krates_lite.potential import energy_and_forces
 from so3krates_lite.training import TrainConfig
@@ -141,7 +141,7 @@ def test_a_report_gives_medians_and_ratios_to_ours_of_the_same_form():
     }
     case = report.Case("ethanol, batch 10", 9, results)
     skipped = ["PaiNN: not there"]
-    platform, text = report.section([case], rows, skipped, ModelConfig(), 1, 3, ["a source"])
+    platform, text = report.section([case], rows, skipped, So3kratesConfig(), 1, 3, ["a source"])
     assert platform == "cpu"
     assert "| original | 20 (4×) |" in text
     assert "| MACE | 200 (20×) |" in text

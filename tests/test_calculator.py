@@ -16,7 +16,7 @@ from ase.io import write
 
 from so3krates_lite import potential as potential_module
 from so3krates_lite.calculator import So3kratesCalculator
-from so3krates_lite.config import ModelConfig
+from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
 from so3krates_lite.graph import make_batch
@@ -28,7 +28,7 @@ CUTOFF = 2.5
 @pytest.fixture(scope="module")
 def potential() -> Potential:
     """Untrained, trained on H, C and O as far as its shifts tell."""
-    config = ModelConfig(features=12, layers=2, heads=2, cutoff=CUTOFF, sphc_start="smooth")
+    config = So3kratesConfig(features=12, layers=2, heads=2, cutoff=CUTOFF, sphc_start="smooth")
     shift = np.zeros(100)
     shift[[1, 6, 8]] = -13.6, -1030.0, -2040.0
     random = Potential.random(config, precision="float64")

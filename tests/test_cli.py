@@ -68,7 +68,7 @@ REACHED = {
 @pytest.mark.parametrize("options", REACHED)
 def test_options_of_train_reach_the_model(options, monkeypatch):
     from so3krates_lite import training
-    from so3krates_lite.config import ModelConfig
+    from so3krates_lite.config import So3kratesConfig
 
     class Reached(Exception):
         pass
@@ -79,7 +79,7 @@ def test_options_of_train_reach_the_model(options, monkeypatch):
     monkeypatch.setattr(training, "train", stop)
     with pytest.raises(Reached) as stopped:
         main(["train", "ethanol-gfn2", "--folder", "not-made", *options.split()])
-    assert stopped.value.args == (ModelConfig(**REACHED[options]),)
+    assert stopped.value.args == (So3kratesConfig(**REACHED[options]),)
 
 
 def test_evaluate_judges_the_run_s_own_test_frames(run_folder, capsys, tmp_path):

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from so3krates_lite.config import ModelConfig
+from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.errors import UserError
 from so3krates_lite.runtime import precision_of
 
@@ -35,22 +35,24 @@ IMPOSSIBLE = [
 @pytest.mark.parametrize("setting", IMPOSSIBLE, ids=str)
 def test_impossible_setting_is_named(setting):
     with pytest.raises(UserError, match=next(iter(setting))):
-        ModelConfig(**setting)
+        So3kratesConfig(**setting)
 
 
 def test_numpy_numbers_are_numbers():
-    config = ModelConfig(features=np.int64(24), degrees=[np.int64(1), 2], cutoff=np.float64(4))
+    config = So3kratesConfig(features=np.int64(24), degrees=[np.int64(1), 2], cutoff=np.float64(4))
     assert config.degrees == (1, 2)
 
 
-@pytest.mark.parametrize("config", [ModelConfig(), ModelConfig(variant="v0.3", degrees=(0, 2))])
+@pytest.mark.parametrize(
+    "config", [So3kratesConfig(), So3kratesConfig(variant="v0.3", degrees=(0, 2))]
+)
 def test_settings_survive_a_round_trip(config):
-    assert ModelConfig.from_dict(config.to_dict()) == config
+    assert So3kratesConfig.from_dict(config.to_dict()) == config
 
 
 def test_variant_sets_what_it_stands_for():
-    assert ModelConfig().sphc_start == "mean"
-    later = ModelConfig(variant="v0.3")
+    assert So3kratesConfig().sphc_start == "mean"
+    later = So3kratesConfig(variant="v0.3")
     assert (later.sphc_start, later.radial_hidden, later.spherical_hidden) == ("zero", 132, 33)
 
 

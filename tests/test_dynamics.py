@@ -10,7 +10,7 @@ from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
 
 from so3krates_lite.calculator import So3kratesCalculator
-from so3krates_lite.config import ModelConfig
+from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.dynamics import Dynamics, relax, run_nve
 from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
@@ -19,7 +19,7 @@ from so3krates_lite.potential import Potential
 
 @pytest.fixture(scope="module")
 def potential() -> Potential:
-    config = ModelConfig(features=12, layers=2, heads=2, cutoff=2.5, sphc_start="smooth")
+    config = So3kratesConfig(features=12, layers=2, heads=2, cutoff=2.5, sphc_start="smooth")
     return Potential.random(config, precision="float64")
 
 

@@ -128,6 +128,21 @@ def test_kept_runs_are_taken_and_not_trained_again(kept, chains, asked):
         assert curve.row() == same.row()
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"models": {"one": replace(TINY, cutoff=4.0)}}, "another model"),
+        ({"settings": replace(QUICK, learning_rate=1e-3)}, "another set of training settings"),
+    ],
+)
+def test_a_kept_run_of_something_else_is_refused_and_left_alone(kept, chains, asked, changed, said):
+    folder, _ = kept
+    files = {path: path.read_bytes() for path in folder.glob("*/one-seed0/*")}
+    with pytest.raises(UserError, match=f"keeps a run with {said} than this one"):
+        cumulenes.cumulene_curves(chains, folder=folder, **{**asked, **changed})
+    assert {path: path.read_bytes() for path in folder.glob("*/one-seed0/*")} == files
+
+
 @pytest.mark.parametrize("lengths", [(3,), (3, 4), (3, 5, 7, 9, 11)])
 def test_the_figure_has_one_panel_per_length_with_units(kept, lengths):
     _, curves = kept

@@ -10,7 +10,7 @@ import pytest
 from structures import deviation, frame_of, molecule, random_parameters, small_config, stack
 
 from so3krates_lite import storage
-from so3krates_lite.config import ModelConfig
+from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.errors import UserError
 from so3krates_lite.harmonics import spherical_harmonics
 from so3krates_lite.potential import FORMAT_VERSION, KIND, Potential
@@ -191,14 +191,14 @@ def test_a_failed_save_leaves_the_old_file_and_no_scrap(potential, tmp_path, mon
 )
 def test_impossible_settings_are_named_with_what_is_expected(settings, message):
     with pytest.raises(UserError, match=message):
-        ModelConfig(**settings)
+        So3kratesConfig(**settings)
 
 
 @pytest.mark.parametrize("variant", ["paper", "v0.3"])
 def test_a_configuration_reads_back_from_plain_values(variant):
-    config = ModelConfig(variant=variant, degrees=[0, 1], heads=2, features=16)
-    assert ModelConfig.from_dict(config.to_dict()) == config
-    assert hash(ModelConfig.from_dict(config.to_dict())) == hash(config)
+    config = So3kratesConfig(variant=variant, degrees=[0, 1], heads=2, features=16)
+    assert So3kratesConfig.from_dict(config.to_dict()) == config
+    assert hash(So3kratesConfig.from_dict(config.to_dict())) == hash(config)
 
 
 # -- attention record (values against the oracle: test_oracle.py) --------------------------------

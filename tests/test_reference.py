@@ -12,7 +12,7 @@ import reference_arrays as reference
 from structures import deviation, one_atom_batch
 
 from so3krates_lite.basis import cosine_cutoff, radial_basis
-from so3krates_lite.config import ModelConfig
+from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.harmonics import (
     coupling_coefficients,
     degree_of_component,
@@ -167,16 +167,16 @@ def test_small_models_have_the_original_s_number_of_parameters(name):
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        (ModelConfig(), 715_435),
-        (ModelConfig(radial_hidden=132, spherical_hidden=33), 724_987),
-        (ModelConfig(variant="v0.3"), 607_537),
-        (ModelConfig(variant="v0.3", layers=3), 319_213),
+        (So3kratesConfig(), 715_435),
+        (So3kratesConfig(radial_hidden=132, spherical_hidden=33), 724_987),
+        (So3kratesConfig(variant="v0.3"), 607_537),
+        (So3kratesConfig(variant="v0.3", layers=3), 319_213),
     ],
 )
 def test_published_sizes_have_the_published_number_of_parameters(config, expected):
     assert count_parameters(jax.eval_shape(lambda: fresh(config))) == expected
 
 
-def fresh(config: ModelConfig) -> dict:
+def fresh(config: So3kratesConfig) -> dict:
     """Initial parameters; only their shapes are asked for here."""
     return initialise.function(jax.random.key(0), one_atom_batch(config), config)

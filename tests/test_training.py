@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from so3krates_lite.config import ModelConfig
+from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.datasets import load
 from so3krates_lite.datasets.splits import Split, random_split
 from so3krates_lite.errors import UserError
@@ -23,7 +23,7 @@ from so3krates_lite.training.progress import NotebookProgress, Silent, TerminalP
 from so3krates_lite.training.run import RunFolder
 from so3krates_lite.training.statistics import element_shift
 
-MODEL = ModelConfig(
+MODEL = So3kratesConfig(
     features=12,
     layers=2,
     degrees=(1, 2),

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from so3krates_lite.cli.options import (
     DATA_HELP,
+    MODEL_HELP,
     add_loading,
     command,
     folder_to_write,
@@ -56,6 +57,54 @@ def add_experiment(commands) -> None:
         f"{KEPT} The data are found under SO3KRATES_DATA.",
     )
     _add_common(ag3, "runs/ag3", "ag3-charge-states")
+
+    shapes = command(
+        parts,
+        "shapes",
+        _shapes,
+        "shapes that order 2 or 3 of GeomAtt cannot tell apart, and a higher one can",
+        "Trains on shapes made on the spot, a minute for each seed.",
+    )
+    shapes.add_argument(
+        "--folder", type=folder_to_write, default="runs/shapes", help="[runs/shapes]"
+    )
+    shapes.add_argument("--seeds", type=seed_number, nargs="+", default=[0, 1, 2], help="[0 1 2]")
+    shapes.add_argument(
+        "--noise", type=float, default=0.02, help="standard deviation of coordinates in Å [0.02]"
+    )
+
+    md17 = command(
+        parts,
+        "geomatt-md17",
+        _geomatt_md17,
+        "GeomAtt on molecules of MD17, beside the paper's numbers",
+        f"{KEPT} The data are found under SO3KRATES_DATA, or fetched before.\n\n"
+        "  so3krates-lite experiment geomatt-md17 ethanol toluene",
+    )
+    _add_molecules(md17, "runs/geomatt-md17")
+
+    transfer = command(
+        parts,
+        "geomatt-transfer",
+        _geomatt_transfer,
+        "GeomAtt's attention, learnt on one molecule, with a new head for another",
+        f"{KEPT}\n\n"
+        "  so3krates-lite experiment geomatt-transfer benzene --source runs/toluene "
+        "--source-name toluene",
+    )
+    transfer.add_argument("--source", required=True, help=f"the trained GeomAtt: {MODEL_HELP}")
+    transfer.add_argument("--source-name", required=True, help="the molecule it was trained on")
+    _add_molecules(transfer, "runs/geomatt-transfer")
+
+
+def _add_molecules(parser: argparse.ArgumentParser, folder: str) -> None:
+    parser.add_argument("molecules", nargs="+", help="such as ethanol")
+    parser.add_argument(
+        "--folder", type=folder_to_write, default=folder, help=f"where runs are kept [{folder}]"
+    )
+    parser.add_argument("--epochs", type=positive, help="passes over the training frames [400]")
+    parser.add_argument("--train", type=positive, default=950, help="training frames [950]")
+    parser.add_argument("--valid", type=positive, default=50, help="validation frames [50]")
 
 
 def _add_common(parser: argparse.ArgumentParser, folder: str, data: str) -> None:
@@ -132,3 +181,47 @@ def _ag3(options: argparse.Namespace) -> None:
         folder=options.folder,
     )
     _show(results, options.folder / "charge_states.json")
+
+
+def _shapes(options: argparse.Namespace) -> None:
+    from so3krates_lite.experiments import shapes
+
+    if not options.noise >= 0:
+        raise UserError(f"--noise {options.noise} is not possible: give 0 or more, in Å.")
+    results = shapes.classify_shapes(
+        noise=options.noise, seeds=options.seeds, folder=options.folder
+    )
+    _show(results, options.folder / "shapes.json")
+
+
+def _molecules(options: argparse.Namespace) -> dict:
+    from so3krates_lite.experiments import geomatt
+
+    return {
+        "molecules": options.molecules,
+        "n_train": options.train,
+        "n_valid": options.valid,
+        "settings": _settings(options, geomatt.SETTINGS),
+        "folder": options.folder,
+    }
+
+
+def _geomatt_md17(options: argparse.Namespace) -> None:
+    from so3krates_lite.experiments import geomatt
+
+    _show(geomatt.md17(**_molecules(options)), options.folder / "md17.json")
+
+
+def _geomatt_transfer(options: argparse.Namespace) -> None:
+    from so3krates_lite.config import GeomAttConfig
+    from so3krates_lite.experiments import geomatt
+    from so3krates_lite.potential import Potential
+
+    source = Potential.load(options.source)
+    if not isinstance(source.config, GeomAttConfig):
+        raise UserError(
+            f"--source {options.source} is a model of {source.config.architecture}: give one that "
+            f"was trained with --model geomatt."
+        )
+    results = geomatt.transfer(source, options.source_name, **_molecules(options))
+    _show(results, options.folder / "transfer.json")

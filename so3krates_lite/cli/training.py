@@ -1,7 +1,8 @@
 """The command `train`: options for the split, and one for each setting of model and training.
 
-Settings are fields of `ModelConfig` and `TrainConfig`; types and defaults are read from there. Only
-what was given on the command line is handed on; every default stays with its dataclass.
+Settings are fields of a model's configuration and of `TrainConfig`; types and defaults are read
+from there. Only what was given on the command line is handed on; every default stays with its
+dataclass.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from so3krates_lite.cli.options import (
     positive,
     seed_number,
 )
-from so3krates_lite.config import ModelConfig
+from so3krates_lite.config import ARCHITECTURES, GeomAttConfig, So3kratesConfig
 from so3krates_lite.errors import UserError
 from so3krates_lite.training.config import TrainConfig
 
-MODEL_OPTIONS = {
+SO3KRATES_OPTIONS = {
     "variant": "which public form is computed: paper, or v0.3 (the later code)",
     "features": "F, width of the atoms' features",
     "layers": "number of layers",
@@ -36,6 +37,12 @@ MODEL_OPTIONS = {
     "charge_embedding": "read the total charge",
     "spin_embedding": "read the number of unpaired electrons",
 }
+GEOMATT_OPTIONS = {
+    "orders": "orders of the geometric correlations",
+    "inner": "width of the inner products of order 2; order k has inner / 2^(k-2)",
+    "shared": "one pair of maps for all factors of a correlation",
+}
+MODEL_OPTIONS = {**SO3KRATES_OPTIONS, **GEOMATT_OPTIONS}
 SPLIT_OPTIONS = {
     "train": "training frames [1000]",
     "valid": "validation frames [200]",
@@ -53,6 +60,9 @@ TRAIN_OPTIONS = {
     "energy_weight": "weight of the energies' squared error",
     "forces_weight": "weight of the forces' squared error",
     "energy_shift": "energy zero: one per element, per atom, or none",
+    "energy_scale": "energy unit of the network: from forces, energies, or none",
+    "train_only": "parts of the network to be trained, such as head; all others stay as they are",
+    "refit_shift": "with --start: fit the energy zero anew, for other molecules or labels",
     "stop_patience": "stop after so many validations without improvement (0: never)",
     "seed": "of weights, order of frames and split",
     "precision": "float32 or float64",
@@ -80,7 +90,15 @@ def add_train(commands) -> None:
         kind = str if name == "strategy" else positive
         parser.add_argument(f"--{name}", type=kind, help=text)
     add_loading(parser)
-    _add_fields(parser.add_argument_group("model"), ModelConfig, MODEL_OPTIONS)
+    parser.add_argument(
+        "--model",
+        choices=tuple(ARCHITECTURES),
+        help="the architecture [so3krates]",
+    )
+    _add_fields(parser.add_argument_group("so3krates"), So3kratesConfig, SO3KRATES_OPTIONS)
+    both = f"--features [{GeomAttConfig.features}] and --layers [{GeomAttConfig.layers}] too"
+    geomatt = parser.add_argument_group("geomatt", both)
+    _add_fields(geomatt, GeomAttConfig, GEOMATT_OPTIONS)
     _add_fields(parser.add_argument_group("training"), TrainConfig, TRAIN_OPTIONS)
 
 
@@ -101,8 +119,11 @@ def _add_fields(group, cls: type, options: dict[str, str]) -> None:
             group.add_argument(switch, action="store_const", const=True, help=text)
             continue
         kind = kinds.get(name, type(default))
-        more = {"nargs": "+", "type": int} if kind is tuple else {"type": kind}
-        shown = " ".join(map(str, default)) if kind is tuple else default
+        more = {"type": kind}
+        shown: object = default
+        if kind is tuple:
+            more = {"nargs": "+", "type": int if default else str}
+            shown = " ".join(map(str, default)) or "all"
         group.add_argument(
             f"--{name.replace('_', '-')}",
             help=text if default is None else f"{text} [{shown}]",
@@ -127,18 +148,29 @@ def _train(options: argparse.Namespace) -> None:
     division = {"train": 1000, "valid": 200, "test": None, "strategy": "random"}
     chosen = _chosen(options, SPLIT_OPTIONS)
     division.update(chosen)
-    given = [*model, *settings, *chosen, *(["start"] if options.start else [])]
+    given = [*model, *settings, *chosen]
+    given += [name for name in ("model", "start") if getattr(options, name)]
     if options.resume and given:
         option = f"--{min(given).replace('_', '-')}"
         raise UserError(f"--resume takes all settings from the run folder: leave out {option}.")
-    if options.start and model:
+    if options.start and (model or options.model):
+        option = next(iter(model), "model").replace("_", "-")
+        raise UserError(f"--start takes the model's settings along: leave out --{option}.")
+    architecture = options.model or So3kratesConfig.architecture
+    cls = ARCHITECTURES[architecture]
+    settable = {field.name for field in dataclasses.fields(cls)}
+    other = [name for name in model if name not in settable]
+    if other:
         raise UserError(
-            f"--start takes the model's settings along: leave out --{next(iter(model))}."
+            f"--{other[0].replace('_', '-')} is not a setting of {architecture}: leave it out, or "
+            f"choose another --model."
         )
+    if options.start is None and "refit_shift" in settings:
+        raise UserError("--refit-shift needs a model to begin from: give it with --start.")
     strategy = division["strategy"]
     if strategy not in STRATEGIES:
         raise UserError(f"--strategy {strategy} is not known: choose {', '.join(STRATEGIES)}.")
-    model_config, train_config = ModelConfig(**model), TrainConfig(**settings)
+    model_config, train_config = cls(**model), TrainConfig(**settings)
     start = Potential.load(options.start) if options.start else None
     frames = load_data(options)
     if options.resume:

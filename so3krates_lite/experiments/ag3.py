@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from so3krates_lite.config import ModelConfig
+from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.datasets.splits import group_split
 from so3krates_lite.errors import UserError
 from so3krates_lite.evaluation import SetErrors, evaluate
@@ -25,8 +25,8 @@ from so3krates_lite.training import TrainConfig
 if TYPE_CHECKING:
     from so3krates_lite.training.progress import Progress
 
-MODEL = ModelConfig(features=48, layers=2, cutoff=6.0, radial_hidden=64, sphc_start="smooth")
-MODELS: dict[str, ModelConfig] = {
+MODEL = So3kratesConfig(features=48, layers=2, cutoff=6.0, radial_hidden=64, sphc_start="smooth")
+MODELS: dict[str, So3kratesConfig] = {
     "positions only": MODEL,
     "positions and charge": replace(MODEL, charge_embedding=True),
 }
@@ -79,7 +79,7 @@ def charge_blind_floor(frames: Frames) -> float:
 def charge_states(
     frames: Frames,
     *,
-    models: Mapping[str, ModelConfig] = MODELS,
+    models: Mapping[str, So3kratesConfig] = MODELS,
     settings: TrainConfig = SETTINGS,
     seeds: Sequence[int] = (0,),
     folder: Path | None = None,

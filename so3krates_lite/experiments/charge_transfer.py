@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from so3krates_lite.config import ModelConfig
+from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.datasets.splits import Split, group_split, random_split
 from so3krates_lite.errors import UserError
 from so3krates_lite.evaluation import SetErrors, evaluate
@@ -26,8 +26,8 @@ from so3krates_lite.training import TrainConfig
 if TYPE_CHECKING:
     from so3krates_lite.training.progress import Progress
 
-MODEL = ModelConfig(features=48, layers=2, cutoff=3.0, radial_hidden=64, sphc_start="smooth")
-MODELS: dict[str, ModelConfig] = {
+MODEL = So3kratesConfig(features=48, layers=2, cutoff=3.0, radial_hidden=64, sphc_start="smooth")
+MODELS: dict[str, So3kratesConfig] = {
     "local": MODEL,
     "spherical": replace(MODEL, spherical_radius=1.0),
     "local, charge": replace(MODEL, charge_embedding=True),
@@ -89,7 +89,7 @@ def learning_curve(
     *,
     n_test: int,
     n_valid: int | None = None,
-    models: Mapping[str, ModelConfig] = MODELS,
+    models: Mapping[str, So3kratesConfig] = MODELS,
     settings: TrainConfig = SETTINGS,
     steps: int = STEPS,
     seeds: Sequence[int] = (0,),
@@ -105,13 +105,15 @@ def learning_curve(
         frames: with energies, forces and, for models that read it, the total charge
         sizes: numbers of training frames; the smaller sets are parts of the larger
         n_test: frames to judge by
-        n_valid: frames to choose by; None: a tenth of the largest size, at least 4
+        n_valid: frames to choose by; None: a tenth of the largest size, at least 4 and at least
+            one whole group
         models, settings, seeds: what is trained, and how; epochs follow from ``steps``
         steps: training steps of every run
         folder: where runs and results are kept; None: nowhere
     """
     sizes = sorted(sizes)
-    n_valid = max(sizes[-1] // 10, 4) if n_valid is None else n_valid
+    if n_valid is None:
+        n_valid = max(sizes[-1] // 10, 4, _largest_group(frames))
     points = []
     for seed in seeds:
         split = _split(frames, sizes[-1], n_valid, n_test, seed)
@@ -133,6 +135,10 @@ def learning_curve(
                 rows = [point.row() for point in points]
                 save_results(folder / "learning_curve.json", rows, data=frames.info.get("name", ""))
     return points
+
+
+def _largest_group(frames: Frames) -> int:
+    return 1 if frames.group is None else int(np.unique(frames.group, return_counts=True)[1].max())
 
 
 def _split(frames: Frames, n_train: int, n_valid: int, n_test: int, seed: int) -> Split:

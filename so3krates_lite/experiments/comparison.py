@@ -46,8 +46,9 @@ def train_models(
     seeds: Sequence[int] = (0,),
     folder: Path | None = None,
     progress: Progress | None = None,
+    start: Potential | None = None,
 ) -> list[Trained]:
-    """Every model from every seed, on the same split.
+    """Every model from every seed, on the same split; with ``start``, from its weights.
 
     With a ``folder`` each run is kept in it under its model's name and seed; what is there already
     is taken, or finished, instead of trained again.
@@ -59,9 +60,10 @@ def train_models(
     for name, model in models.items():
         for seed in seeds:
             place = None if folder is None else folder / f"{name.replace(' ', '-')}-seed{seed}"
-            started = place is not None and RunFolder(place).state.is_file()
-            wanted = {} if started else {"model": model, "settings": replace(settings, seed=seed)}
-            result = train(frames, split, folder=place, resume=started, progress=progress, **wanted)
+            wanted = replace(settings, seed=seed)
+            resume = place is not None and _is_kept(place, split, model, wanted)
+            given = {} if resume else {"model": model, "settings": wanted, "start": start}
+            result = train(frames, split, folder=place, resume=resume, progress=progress, **given)
             results.append(Trained(name, seed, result.potential))
             # Each model is a program of its own, and a process may map only so much code.
             jax.clear_caches()
@@ -81,7 +83,7 @@ def _is_kept(place: Path, split: Split, model: ModelConfig, settings: TrainConfi
     )
     for same, what in (
         (kept_model == model, "model"),
-        (kept_settings == settings, "settings"),
+        (kept_settings == settings, "set of training settings"),
         (same_split, "split of the frames"),
     ):
         if not same:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from so3krates_lite.config import ModelConfig
+from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.datasets.cumulenes import CARBONS, dihedral_of, sampled, scan
 from so3krates_lite.datasets.splits import random_split
 from so3krates_lite.errors import UserError
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 
     from so3krates_lite.training.progress import Progress
 
-MODEL = ModelConfig(
+MODEL = So3kratesConfig(
     features=48,
     layers=3,
     cutoff=3.0,
     radial_hidden=64,
     sphc_start="smooth",
 )
-MODELS: dict[str, ModelConfig] = {
+MODELS: dict[str, So3kratesConfig] = {
     "local": MODEL,
     "spherical": replace(MODEL, spherical_radius=1.0),
 }
@@ -117,7 +117,7 @@ def cumulene_curves(
     frames: Frames,
     *,
     carbons: Sequence[int] = CARBONS,
-    models: Mapping[str, ModelConfig] = MODELS,
+    models: Mapping[str, So3kratesConfig] = MODELS,
     settings: TrainConfig = SETTINGS,
     seeds: Sequence[int] = (0,),
     folder: Path | None = None,

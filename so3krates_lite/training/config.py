@@ -34,7 +34,12 @@ class TrainConfig:
         energy_shift: fit one energy per "element" or one per "atom" to the training energies, or
             "none"
         energy_scale: eV per unit of network output: "forces" (standard deviation of the training
-            forces times 1 Å) or "none" (1 eV)
+            forces times 1 Å), "energies" (standard deviation of the energies less their shifts) or
+            "none" (1 eV)
+        train_only: train these parts of the network only, by their names in the tree of parameters
+            or the beginning of them, such as ("head",); (): all
+        refit_shift: where training begins from a potential, fit the energy zero of each element
+            anew, for other molecules or another level of theory
         stop_patience: stop after this many validations without improvement; 0: never
         seed: of the initial weights and of the order of frames
         precision: "float32" or "float64"
@@ -52,7 +57,9 @@ class TrainConfig:
     energy_weight: float = 0.01
     forces_weight: float = 0.99
     energy_shift: Literal["element", "atom", "none"] = "element"
-    energy_scale: Literal["forces", "none"] = "forces"
+    energy_scale: Literal["forces", "energies", "none"] = "forces"
+    train_only: tuple[str, ...] = ()
+    refit_shift: bool = False
     stop_patience: int = 0
     seed: int = 0
     precision: str = "float32"
@@ -84,13 +91,15 @@ class TrainConfig:
         choices = {
             "schedule": ("plateau", "cosine", "exponential", "constant"),
             "energy_shift": ("element", "atom", "none"),
-            "energy_scale": ("forces", "none"),
+            "energy_scale": ("forces", "energies", "none"),
         }
         for name, allowed in choices.items():
             require(getattr(self, name) in allowed, name, getattr(self, name), f"one of {allowed}")
 
+        object.__setattr__(self, "train_only", tuple(self.train_only))
+
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "train_only": list(self.train_only)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:

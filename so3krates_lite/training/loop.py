@@ -87,7 +87,7 @@ def start_state(params: dict) -> State:
     return State(params, jax.tree.map(jnp.copy, params), optimiser, jnp.asarray(0))
 
 
-@partial(Compiled, static_argnames="config", donate_argnames="state")
+@partial(Compiled, static_argnames=("config", "trained"), donate_argnames="state")
 def _epoch(
     state: State,
     data: Labelled,
@@ -95,13 +95,16 @@ def _epoch(
     learning_rates: Float[Array, "steps"],
     hyper: Hyper,
     config: ModelConfig,
+    trained: tuple[str, ...] | None,
 ) -> tuple[State, Float[Array, "steps"], Float[Array, "steps"]]:
     """All steps of an epoch; returns the state and each step's loss and gradient norm."""
     adam = optimisation.optimiser(hyper.clip_norm)
 
     def step(state: State, inputs):
         index, learning_rate = inputs
-        loss, gradient = loss_and_gradient(state.params, data[index], config, hyper.weights)
+        loss, gradient = loss_and_gradient(
+            state.params, data[index], config, hyper.weights, trained
+        )
         direction, optimiser_state = adam.update(gradient, state.optimiser)
         update = jax.tree.map(lambda leaf: -learning_rate * leaf, direction)
         params = optax.apply_updates(state.params, update)
@@ -109,6 +112,8 @@ def _epoch(
         count = state.step.astype(learning_rate.dtype)
         decay = jnp.minimum(hyper.ema_decay, (1 + count) / (10 + count))
         mean_params = optax.incremental_update(params, state.mean_params, 1 - decay)
+        if trained is not None:  # a mean of equal numbers is equal to them but for rounding
+            mean_params = {k: v if k in trained else params[k] for k, v in mean_params.items()}
         state = State(params, mean_params, optimiser_state, state.step + 1)
         return state, (loss, optax.tree.norm(gradient))
 
@@ -163,7 +168,8 @@ def train(
         split, start = run.split(), run.start()
     settings = settings or TrainConfig()
     if start is not None:
-        start.check_elements(frames.numbers)
+        if not settings.refit_shift:
+            start.check_elements(frames.numbers)
         model = start.config
     model = model or ModelConfig()
     _check(frames, split)
@@ -183,11 +189,13 @@ def _train(
     frames, split, model, settings, run, resume, start, progress, card, dtype
 ) -> TrainResult:
     training = frames[split.train]
-    if start is not None:
-        shift, scale = start.element_shift, start.energy_scale
-    else:
+    if start is None:
         shift = element_shift(training, settings.energy_shift)
-        scale = energy_scale(training, settings.energy_scale)
+        scale = energy_scale(training, settings.energy_scale, shift)
+    else:
+        shift, scale = start.element_shift, start.energy_scale
+        if settings.refit_shift:
+            shift = _refitted_shift(training, start, settings.energy_shift)
     data, valid = _labelled(frames, split, model, shift, scale, dtype)
     if run is not None and not resume:
         run.create(model, settings, split, card, start)  # only now: what was refused leaves nothing
@@ -205,6 +213,7 @@ def _train(
         params = jax.tree.map(lambda leaf: jnp.array(leaf, dtype), start.params)
     else:
         params = initialise(jax.random.key(settings.seed), data.batch[:1], model)
+    trained_parts = _trained_parts(params, settings.train_only)
     state = start_state(params)
     plateau_state = plateau.init(params)
     metrics: list[dict[str, float]] = []
@@ -238,7 +247,7 @@ def _train(
             first = (epoch - 1) * steps
             rates = np.asarray(schedule(first + np.arange(steps)), dtype)
             rates = rates * dtype.type(plateau_state.scale)
-            state, losses, norms = _epoch(state, data, order, rates, hyper, model)
+            state, losses, norms = _epoch(state, data, order, rates, hyper, model, trained_parts)
             losses, norms = np.asarray(losses), np.asarray(norms)
             _check_finite(losses, norms, first, epoch, run)
 
@@ -289,6 +298,25 @@ def _train(
     if best is None:
         raise UserError(f"epochs = {settings.epochs}: nothing was trained.")
     return TrainResult(best, metrics, None if run is None else run.path)
+
+
+def _refitted_shift(frames: Frames, start: Potential, mode: str) -> Float[np.ndarray, "elements"]:
+    """Element shifts for what ``start``'s network leaves of the energies."""
+    predicted = start.predict(frames, allow_unknown_elements=True).energy - start.shift(frames)
+    return element_shift(frames.replace(energy=frames.energy - predicted), mode)
+
+
+def _trained_parts(params: dict, names: tuple[str, ...]) -> tuple[str, ...] | None:
+    """The parts of the network that begin with one of ``names``; None: all."""
+    if not names:
+        return None
+    for name in names:
+        if not any(part.startswith(name) for part in params):
+            raise UserError(
+                f"train_only names {name!r}, but the network's parts are "
+                f"{', '.join(sorted(params))}: choose of those."
+            )
+    return tuple(sorted(part for part in params if part.startswith(names)))
 
 
 def _check(frames: Frames, split: Split) -> None:

@@ -91,17 +91,27 @@ def loss_of(sums: Errors, weights: Weights) -> Float[Array, ""]:
 
 
 def loss_and_gradient(
-    params: dict, target: Labelled, config: ModelConfig, weights: Weights
+    params: dict,
+    target: Labelled,
+    config: ModelConfig,
+    weights: Weights,
+    trained: tuple[str, ...] | None = None,
 ) -> tuple[Float[Array, ""], dict]:
     """The loss of a batch and its gradient with respect to ``params``.
 
-    The batch is cut into passes: their losses, each divided by the whole batch's numbers of
-    structures and components, add up, and so do their gradients.
+    ``trained`` names the parts that the gradient is for; that of the others is zero, and is not
+    computed. The batch is cut into passes: their losses, each divided by the whole batch's numbers
+    of structures and components, add up, and so do their gradients.
     """
     numbers = _numbers(target)
 
     def of_pass(part: Labelled) -> tuple[Float[Array, ""], dict]:
-        return _loss_and_gradient(params, part, config, weights, numbers)
+        loss, gradient = _loss_and_gradient(params, part, config, weights, numbers)
+        kept = gradient if trained is None else trained
+        return loss, {
+            name: part if name in kept else jax.tree.map(jnp.zeros_like, part)
+            for name, part in gradient.items()
+        }
 
     graphs = len(target.batch)
     size = structures_per_pass(graphs, target.batch.room)

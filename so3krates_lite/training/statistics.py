@@ -8,6 +8,7 @@ from jaxtyping import Float
 from so3krates_lite.embedding import N_ELEMENTS
 from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
+from so3krates_lite.potential import total_shift
 
 
 def element_shift(frames: Frames, mode: str) -> Float[np.ndarray, "elements"]:
@@ -29,10 +30,19 @@ def element_shift(frames: Frames, mode: str) -> Float[np.ndarray, "elements"]:
     return shift
 
 
-def energy_scale(frames: Frames, mode: str) -> float:
-    """eV per unit of network output: the standard deviation of all force components times 1 Å."""
+def energy_scale(frames: Frames, mode: str, shift: Float[np.ndarray, "elements"]) -> float:
+    """eV per unit of network output: the standard deviation of all force components times 1 Å, or
+    that of the energies less their shifts."""
     if mode == "none":
         return 1.0
+    if mode == "energies":
+        scale = float(np.std(frames.energy - total_shift(frames, shift)))
+        if not scale > 0:
+            raise UserError(
+                "All training energies are the same but for their shifts, so they give no scale: "
+                'choose energy_scale="forces".'
+            )
+        return scale
     scale = float(frames.forces[frames.mask].std())
     if not scale > 0:
         raise UserError(

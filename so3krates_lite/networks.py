@@ -1,0 +1,20 @@
+"""The network of each configuration."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+
+from so3krates_lite.config import GeomAttConfig, ModelConfig, So3kratesConfig
+from so3krates_lite.geomatt import GeomAtt
+from so3krates_lite.model import So3krates
+
+_NETWORKS = {So3kratesConfig: So3krates, GeomAttConfig: GeomAtt}
+
+
+def network(config: ModelConfig) -> nn.Module:
+    """The flax module that computes a configuration.
+
+    It is called with a batch, the vectors of its pairs and ``record``, and returns the energy of
+    each structure and, if asked for, what it attended to.
+    """
+    return _NETWORKS[type(config)](config)
