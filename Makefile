@@ -16,7 +16,7 @@ $(READY): pyproject.toml constraints.txt
 		|| { echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3"; exit 1; }
 	@test -e $(READY) || { echo "Making $(VENV) (a few minutes, once) ..."; $(PYTHON) -m venv --clear $(VENV); }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		-c constraints.txt -e '.[lab,test,generate]'
+		-c constraints.txt -e '.[lab,analysis,test,generate]'
 	@touch $(READY)
 
 setup: $(READY)  ## make .venv with the pinned packages

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from so3krates_lite.config import So3kratesConfig
-from so3krates_lite.graph import Pairs
+from so3krates_lite.graph import PairList, Pairs
 from so3krates_lite.harmonics import degree_norms, parity_of_component, repeat_degrees
 from so3krates_lite.safe import safe_norm
 
@@ -40,6 +40,24 @@ class Neighbourhood(NamedTuple):
     e_ij: Float[Array, "pairs K"]  # radial basis
     phi_ij: Float[Array, "pairs"]  # cutoff, 0 for padding
     Y_ij: Float[Array, "pairs m_tot"]  # spherical harmonics
+
+
+class Switched(NamedTuple):
+    """Factors on the coefficients of one block: 1 as trained, 0 switched off."""
+
+    to_first: Float[Array, "pairs channels"]
+    to_second: Float[Array, "pairs channels"]
+
+    @classmethod
+    def of(
+        cls, factors: Float[Array, "layers graphs atoms atoms channels"], listed: PairList
+    ) -> Switched:
+        """From [receiver, sender] to the pairs of a list; a leading axis over layers stays."""
+        graph = jnp.arange(factors.shape[1])[:, None]
+        one = factors[:, graph, listed.first, listed.second]
+        other = factors[:, graph, listed.second, listed.first]
+        flat = (factors.shape[0], -1, factors.shape[-1])
+        return cls(one.reshape(flat), other.reshape(flat))
 
 
 class BlockRecord(NamedTuple):
@@ -107,10 +125,13 @@ class FeatureAttention(nn.Module):
         w_ij: Float[Array, "pairs F"],
         local: Neighbourhood,
         record: bool,
+        switched: Switched | None = None,
     ) -> tuple[Float[Array, "atoms F"], BlockRecord | None]:
         heads, pairs = self.config.heads, local.pairs
         coefficients = Coefficients(self.config, heads, name="coefficients")
         ((alpha_ij, alpha_ji),) = coefficients(x, (w_ij, pairs))
+        if switched is not None:
+            alpha_ij, alpha_ji = alpha_ij * switched.to_first, alpha_ji * switched.to_second
         use_bias = self.config.variant == "paper"
         v_i, v_j = pairs.ends(HeadwiseDense(heads, use_bias, name="value")(x))
         phi_ij = local.phi_ij[:, None]
@@ -143,15 +164,18 @@ class GeometricAttention(nn.Module):
         filters: Sequence[Float[Array, "pairs F"]],
         weights: Sequence[tuple[Float[Array, "pairs"], Float[Array, "pairs"]]],
         record: bool,
+        switched: Sequence[Switched | None],
     ) -> tuple[Float[Array, "atoms m_tot"], list[BlockRecord]]:
         degrees = self.config.degrees
         coefficients = Coefficients(self.config, len(degrees), name="coefficients")
         lists = [each.pairs for each in neighbourhoods]
         alphas = coefficients(x, *zip(filters, lists, strict=True))
         dchi, records = 0, []
-        for near, (alpha_ij, alpha_ji), (w_ij, w_ji) in zip(
-            neighbourhoods, alphas, weights, strict=True
+        for near, (alpha_ij, alpha_ji), (w_ij, w_ji), switch in zip(
+            neighbourhoods, alphas, weights, switched, strict=True
         ):
+            if switch is not None:
+                alpha_ij, alpha_ji = alpha_ij * switch.to_first, alpha_ji * switch.to_second
             Y_ji = near.Y_ij * jnp.asarray(parity_of_component(degrees), near.Y_ij.dtype)
             dchi += near.pairs.collect(
                 repeat_degrees(w_ij[:, None] * alpha_ij, degrees) * near.Y_ij,

@@ -170,13 +170,17 @@ class Stream(nn.Module):
 
     @nn.compact
     def __call__(
-        self, v: Float[Array, "graphs atoms F"], geometry: Geometry
+        self,
+        v: Float[Array, "graphs atoms F"],
+        geometry: Geometry,
+        switched: Float[Array, "layers graphs atoms atoms"] | None = None,
     ) -> tuple[
         Float[Array, "graphs atoms F"],
         Float[Array, "layers graphs atoms atoms"],
         Float[Array, "layers graphs atoms"],
     ]:
         C = Correlator(self.config, self.order, name="correlator")(geometry)
+        C = C if switched is None else C * switched
         alpha = C / len(self.config.orders)
         lengths = []
         for layer in range(self.config.layers):
@@ -202,6 +206,7 @@ class GeomAtt(nn.Module):
     """Energy of each structure of a batch, in the network's own unit and without atomic shifts.
 
     Called with ``record=True`` it also returns a `GeomAttRecord`; the parameters are the same.
+    ``switches`` holds factors on the correlations, as the block "correlation".
     Invariant under rotation, reflection, translation and permutation of equal atoms, since
     distances alone go in. Not size-consistent: without a cutoff, and with biases in the maps, atoms
     far apart still correlate.
@@ -213,14 +218,24 @@ class GeomAtt(nn.Module):
 
     @nn.compact
     def __call__(
-        self, batch: Batch, vectors: PairVectors, record: bool = False
+        self,
+        batch: Batch,
+        vectors: PairVectors,
+        record: bool = False,
+        switches: dict[str, Float[Array, "layers graphs atoms atoms orders"]] | None = None,
     ) -> tuple[Float[Array, "graphs"], GeomAttRecord | None]:
         config = self.config
         geometry = Geometry.of(batch, vectors, config)
         shape = (N_ELEMENTS, config.features)
         table = self.param("embedding", table_init, shape, geometry.rho.dtype)
         v = table[batch.numbers]
-        streams = [Stream(config, k, name=f"order_{k}")(v, geometry) for k in config.orders]
+        factors = (switches or {}).get("correlation")
+        streams = [
+            Stream(config, k, name=f"order_{k}")(
+                v, geometry, None if factors is None else factors[..., n]
+            )
+            for n, k in enumerate(config.orders)
+        ]
         out, C, message = zip(*streams, strict=True)
 
         hidden = Linear(len(out) * config.features // 2, name="head_hidden")(

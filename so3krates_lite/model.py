@@ -19,6 +19,7 @@ from so3krates_lite.attention import (
     FeatureAttention,
     GeometricAttention,
     Neighbourhood,
+    Switched,
 )
 from so3krates_lite.basis import cosine_cutoff, radial_basis
 from so3krates_lite.config import So3kratesConfig
@@ -34,6 +35,9 @@ from so3krates_lite.harmonics import (
 )
 from so3krates_lite.safe import safe_norm
 from so3krates_lite.spherical import spherical_weights
+
+# factors on the coefficients of a block, by [receiver, sender]: 1 as trained, 0 switched off
+Switches = dict[str, Float[Array, "layers graphs atoms atoms channels"]]
 
 
 class LayerRecord(NamedTuple):
@@ -87,6 +91,7 @@ class Layer(nn.Module):
     def __call__(
         self,
         state: tuple[Float[Array, "atoms F"], Float[Array, "atoms m_tot"]],
+        switched: dict[str, Switched],
         local: Neighbourhood,
         far: Neighbourhood | None,
     ) -> tuple[tuple[Float[Array, "atoms F"], Float[Array, "atoms m_tot"]], LayerRecord | None]:
@@ -117,8 +122,11 @@ class Layer(nn.Module):
 
         feature_attention = FeatureAttention(config, name="feature_attention")
         geometric_attention = GeometricAttention(config, name="geometric_attention")
-        dx, feature = feature_attention(x, w_ij, local, self.record)
-        dchi, geometric = geometric_attention(x, neighbourhoods, filters, weights, self.record)
+        dx, feature = feature_attention(x, w_ij, local, self.record, switched.get("feature"))
+        switches = [switched.get(block) for block in ("geometric", "spherical")]
+        dchi, geometric = geometric_attention(
+            x, neighbourhoods, filters, weights, self.record, switches[: len(neighbourhoods)]
+        )
 
         x, chi = exchange(config, name="exchange")(x + dx, chi + dchi)
         if not self.record:
@@ -141,6 +149,7 @@ class So3krates(nn.Module):
     """Energy of each structure of a batch, in the network's own unit and without atomic shifts.
 
     Called with ``record=True`` it also returns a `ModelRecord`; the parameters are the same.
+    ``switches`` holds factors on attention coefficients, by block.
 
     Source: Frank, Unke & Müller, NeurIPS 2022.
     """
@@ -149,9 +158,17 @@ class So3krates(nn.Module):
 
     @nn.compact
     def __call__(
-        self, batch: Batch, vectors: PairVectors, record: bool = False
+        self,
+        batch: Batch,
+        vectors: PairVectors,
+        record: bool = False,
+        switches: Switches | None = None,
     ) -> tuple[Float[Array, "graphs"], ModelRecord | None]:
         config = self.config
+        lists = {"feature": batch.local, "geometric": batch.local, "spherical": batch.spherical}
+        switched = {
+            block: Switched.of(factors, lists[block]) for block, factors in (switches or {}).items()
+        }
         local, far = neighbourhoods(batch, vectors, config)
 
         shape = (N_ELEMENTS, config.features)
@@ -173,11 +190,11 @@ class So3krates(nn.Module):
             nn.remat(Layer, prevent_cse=False),
             variable_axes={"params": 0},
             split_rngs={"params": True},
-            in_axes=(nn.broadcast, nn.broadcast),
+            in_axes=(0, nn.broadcast, nn.broadcast),
             length=config.layers,
             check_constancy_invariants=False,  # saves tracing the layer a second time
         )(config, record, name="layers")
-        (x, chi), layer_records = layers((x, chi), local, far)
+        (x, chi), layer_records = layers((x, chi), switched, local, far)
 
         energy = EnergyHead(config.features, name="energy_head")(x).reshape(batch.numbers.shape)
         energy = jnp.sum(jnp.where(batch.atom_mask, energy, 0), axis=1)

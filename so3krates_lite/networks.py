@@ -14,7 +14,8 @@ _NETWORKS = {So3kratesConfig: So3krates, GeomAttConfig: GeomAtt}
 def network(config: ModelConfig) -> nn.Module:
     """The flax module that computes a configuration.
 
-    It is called with a batch, the vectors of its pairs and ``record``, and returns the energy of
-    each structure and, if asked for, what it attended to.
+    It is called with a batch, the vectors of its pairs, ``record`` and ``switches`` (factors on
+    attention coefficients by block and [receiver, sender]), and returns the energy of each
+    structure and, if asked for, what it attended to.
     """
     return _NETWORKS[type(config)](config)

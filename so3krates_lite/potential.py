@@ -27,7 +27,7 @@ from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
 from so3krates_lite.geomatt import GeomAttRecord
 from so3krates_lite.graph import Batch, make_batch, pair_vectors
-from so3krates_lite.model import ModelRecord, count_parameters
+from so3krates_lite.model import ModelRecord, Switches, count_parameters
 from so3krates_lite.networks import network
 from so3krates_lite.passes import map_in_passes
 from so3krates_lite.record import AttentionRecord
@@ -64,17 +64,23 @@ def _to_single(leaf: Array) -> Array:
     return leaf.astype(jnp.float32) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
 
-def energy(params: dict, batch: Batch, config: ModelConfig) -> Float[Array, "graphs"]:
-    """The network's energy of each structure, in its own unit and without shifts."""
-    return network(config).apply({"params": params}, batch, pair_vectors(batch, config))[0]
+def energy(
+    params: dict, batch: Batch, config: ModelConfig, switches: Switches | None = None
+) -> Float[Array, "graphs"]:
+    """The network's energy of each structure, in its own unit and without shifts.
+
+    ``switches`` are factors on attention coefficients, see `networks.network`.
+    """
+    vectors = pair_vectors(batch, config)
+    return network(config).apply({"params": params}, batch, vectors, switches=switches)[0]
 
 
 def energy_and_forces(
-    params: dict, batch: Batch, config: ModelConfig
+    params: dict, batch: Batch, config: ModelConfig, switches: Switches | None = None
 ) -> tuple[Float[Array, "graphs"], Float[Array, "graphs atoms 3"]]:
     """The network's energy and F = -dE/dR, by one forward and one reverse sweep."""
     values, pull = jax.vjp(
-        lambda R: energy(params, batch.replace(positions=R), config), batch.positions
+        lambda R: energy(params, batch.replace(positions=R), config, switches), batch.positions
     )
     return values, -pull(jnp.ones_like(values))[0]
 

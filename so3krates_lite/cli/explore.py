@@ -1,0 +1,178 @@
+"""The command `explore`: the attention explorer as an app in the browser."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from so3krates_lite.cli.options import (
+    DATA_HELP,
+    MODEL_HELP,
+    add_loading,
+    command,
+    load_data,
+    positive,
+)
+from so3krates_lite.errors import UserError
+
+MOST_FRAMES = 50
+
+
+def add_explore(commands) -> None:
+    parser = command(
+        commands,
+        "explore",
+        _explore,
+        "open the attention explorer in the browser",
+        "Serves it on this machine only (127.0.0.1), behind a token, until Ctrl-C.\n\n"
+        "  so3krates-lite explore ethanol-gfn2 ethanol-gfn2 --limit 20\n"
+        "  so3krates-lite explore runs/mine trajectory.extxyz",
+    )
+    parser.add_argument("model", help=MODEL_HELP)
+    parser.add_argument("data", help=DATA_HELP)
+    parser.add_argument("--port", type=positive, help="[one that is free]")
+    parser.add_argument("--no-browser", action="store_true", help="print the address only")
+    add_loading(parser)
+
+
+def app_notebook(model: str, frames_file: str, title: str) -> dict:
+    """A notebook of one cell that opens the explorer."""
+    code = (
+        "from so3krates_lite.explorer import explore\n"
+        f"explore({model!r}, {frames_file!r}, title={title!r})"
+    )
+    cell = {
+        "cell_type": "code",
+        "execution_count": None,
+        "id": "explorer",
+        "metadata": {},
+        "outputs": [],
+        "source": code,
+    }
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return {
+        "cells": [cell],
+        "metadata": {"kernelspec": kernel},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+
+
+def _explore(options: argparse.Namespace) -> None:
+    from so3krates_lite.datasets.storage import save_frames
+    from so3krates_lite.potential import Potential
+
+    for name in ("voila", "anywidget", "nglview"):
+        if importlib.util.find_spec(name) is None:
+            raise UserError(
+                f"The explorer needs {name}, which is not installed: "
+                "pip install 'so3krates-lite[lab]'."
+            )
+    potential = Potential.load(options.model)
+    frames = load_data(options)
+    if len(frames) > MOST_FRAMES:
+        print(f"The first {MOST_FRAMES} of {len(frames)} structures are shown; --limit chooses.")
+        frames = frames[:MOST_FRAMES]
+    potential.check_elements(frames.numbers)
+    with tempfile.TemporaryDirectory(prefix="so3krates-explore-") as folder:
+        place = Path(folder)
+        potential.save(place / "model.safetensors")
+        save_frames(frames, place / "frames.npz")
+        title = f"{Path(options.model).name} on {frames.info.get('name', Path(options.data).name)}"
+        notebook = app_notebook(str(place / "model.safetensors"), str(place / "frames.npz"), title)
+        (place / "explorer.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
+        _serve(place / "explorer.ipynb", options)
+
+
+def offline_template(folder: Path) -> Path:
+    """Voila's page without the lines that load icons from a network; returns its Jupyter path."""
+    from jupyter_core.paths import jupyter_path
+
+    places = [Path(path) / "lab" for path in jupyter_path("voila", "templates")]
+    page = next(place for place in places if place.is_dir()) / "index.html.j2"
+    lines = page.read_text(encoding="utf-8").splitlines(keepends=True)
+    ours = folder / "voila" / "templates" / "offline"
+    ours.mkdir(parents=True)
+    kept = "".join(line for line in lines if "//cdn." not in line)
+    (ours / "index.html.j2").write_text(kept, encoding="utf-8")
+    (ours / "conf.json").write_text('{"base_template": "lab"}', encoding="utf-8")
+    return folder
+
+
+def serve_command(notebook: Path, token: str, port: int | None, browser: bool) -> list[str]:
+    """The call that serves a notebook as an app: on this machine only, behind a token."""
+    return [
+        sys.executable,
+        "-m",
+        "voila",
+        str(notebook),
+        "--Voila.ip=127.0.0.1",
+        f"--port={port or free_port()}",
+        f"--token={token}",
+        "--template=offline",
+        "--VoilaConfiguration.show_tracebacks=True",
+        *([] if browser else ["--no-browser"]),
+    ]
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _serve(notebook: Path, options: argparse.Namespace) -> None:
+    token = secrets.token_urlsafe(24)
+    call = serve_command(notebook, token, options.port, browser=False)
+    port = next(part.split("=")[1] for part in call if part.startswith("--port="))
+    address = f"http://127.0.0.1:{port}/?token={token}"
+    paths = [str(offline_template(notebook.parent / "jupyter")), os.environ.get("JUPYTER_PATH", "")]
+    paths = os.pathsep.join(filter(None, paths))
+    server = subprocess.Popen(call, env={**os.environ, "JUPYTER_PATH": paths})
+    try:
+        _wait_until_up(server, port, token)
+        print(f"The explorer is at {address} (Ctrl-C ends it).", flush=True)
+        if not options.no_browser:
+            import webbrowser
+
+            webbrowser.open(address)
+        server.wait()
+    except KeyboardInterrupt:
+        print()
+    finally:
+        server.terminate()
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+
+def _wait_until_up(server: subprocess.Popen, port: str, token: str) -> None:
+    import time
+    import urllib.error
+    import urllib.request
+
+    for _ in range(600):
+        if server.poll() is not None:
+            raise UserError(
+                f"The server did not start (exit code {server.returncode}); its words stand above. "
+                f"Is port {port} taken? Name another with --port."
+            )
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/static/", timeout=1)
+            return
+        except urllib.error.HTTPError:
+            return  # it answers
+        except OSError:
+            time.sleep(0.1)
+    raise UserError(f"The server did not answer on port {port} within a minute.")

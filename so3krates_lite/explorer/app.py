@@ -1,0 +1,392 @@
+"""The explorer in a notebook: linked views of one record, each a plain redraw of one state."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets
+import numpy as np
+import traitlets
+
+from so3krates_lite import figures
+from so3krates_lite.errors import UserError
+from so3krates_lite.explorer import drawing, tests_of_attention
+from so3krates_lite.explorer.panel import MoleculeView, Panel
+from so3krates_lite.explorer.state import ViewState, after_pick
+from so3krates_lite.frames import Frames
+from so3krates_lite.potential import Potential
+from so3krates_lite.record import AttentionRecord
+from so3krates_lite.record_parts import QUANTITIES
+from so3krates_lite.report import strongest_channel, write_report
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+log = logging.getLogger(__name__)
+
+QUANTITY_NAMES = {
+    "weighted": "attention",
+    "coefficient": "raw coefficient",
+    "contribution": "size of the contribution",
+}
+ROLE_NAMES = {"receiver": "what it attends to", "sender": "who attends to it"}
+
+
+class Explorer(widgets.VBox):
+    """Linked views of attention: the molecule in 3D, the matrix, plots, the frames.
+
+    ``state`` holds all choices; setting it redraws every view. Two explorers are linked by
+    `link_to`, a state is kept by ``state.save`` and taken up by assigning what `ViewState.load`
+    gives.
+
+    Args:
+        record: what is explored
+        potential, frames: where it comes from, for the views that compute anew; None: those are
+            left out
+        along, along_title: one number per frame for the view over frames, and what it is
+        title: a heading
+    """
+
+    state = traitlets.Instance(ViewState)
+
+    def __init__(
+        self,
+        record: AttentionRecord,
+        potential: Potential | None = None,
+        frames: Frames | None = None,
+        *,
+        along: np.ndarray | None = None,
+        along_title: str = "",
+        title: str = "",
+    ) -> None:
+        self.record, self.potential, self.frames = record, potential, frames
+        self.along, self.along_title, self.title = along, along_title, title
+        self.redraw_ms: dict[str, float] = {}  # of the last redraw, by view, on this side
+        self._quiet = False
+        layer, channel = strongest_channel(record)
+        self._message = widgets.HTML()
+        self._said = widgets.HTML()
+        self._make_controls()
+        self._make_views()
+        super().__init__(self._layout_children())
+        self.state = ViewState(record.blocks[0], layer, channel).checked(record)
+
+    # -- parts ------------------------------------------------------------------------------------
+
+    def _make_controls(self) -> None:
+        record = self.record
+
+        def dropdown(name: str, options) -> widgets.Dropdown:
+            box = widgets.Dropdown(
+                options=options, description=name, layout={"width": "auto", "min_width": "120px"}
+            )
+            box.style.description_width = "auto"
+            return box
+
+        self.controls: dict[str, widgets.Widget] = {
+            "block": dropdown("block", list(record.blocks)),
+            "layer": dropdown("layer", [(f"{k}", k) for k in range(record.n_layers)]),
+            "channel": dropdown("channel", [("", 0)]),
+            "quantity": dropdown("shown", [(QUANTITY_NAMES[q], q) for q in QUANTITIES]),
+            "atom": dropdown("atom", [("all", None)]),
+            "role": dropdown("role", [(text, role) for role, text in ROLE_NAMES.items()]),
+            "threshold": widgets.FloatSlider(
+                min=0, max=0.5, step=0.01, description="hide below", readout_format=".0%"
+            ),
+            "frame": widgets.IntSlider(min=0, max=len(record) - 1, description="frame"),
+        }
+        self.controls["quantity"].value = "weighted"
+        self.controls["block"].layout.display = None if len(record.blocks) > 1 else "none"
+        self._play = widgets.Play(min=0, max=len(record) - 1, interval=150)
+        widgets.jslink((self._play, "value"), (self.controls["frame"], "value"))
+        self._freed = widgets.Checkbox(description="own scale for this view", indent=False)
+        for name, box in self.controls.items():
+            box.observe(self._guarded(lambda change, n=name: self._set(n, change["new"])), "value")
+        self._freed.observe(self._guarded(lambda change: self._free(change["new"])), "value")
+
+    def _make_views(self) -> None:
+        self.molecule = MoleculeView(self._guarded(self._pick_atom))
+        self._still = widgets.HTML()
+        self.panels = {
+            "matrix": Panel(height=420),
+            "overview": Panel(height=400),
+            "distance": Panel(height=360),
+        }
+        if self.record.sphc is not None:
+            self.panels["sphc"] = Panel(height=360)
+        if len(self.record) > 1:
+            self.panels["series"] = Panel(height=260)
+        for panel in self.panels.values():
+            panel.observe(self._guarded(lambda change: self._pick(change["new"])), "picked")
+        self.panels["matrix"].observe(self._guarded(self._told_of_webgl), "webgl")
+        self._tests = widgets.VBox()
+        if self.potential is not None and self.frames is not None:
+            self._tests.children = self._test_buttons()
+
+    def _layout_children(self) -> list[widgets.Widget]:
+        box = self.controls
+        row = {"display": "flex", "flex_flow": "row wrap", "align_items": "center"}
+        names = ("block", "layer", "channel", "quantity", "atom", "role", "threshold")
+        chosen = widgets.Box([*(box[name] for name in names), self._freed], layout=row)
+        half = {"flex": "1 1 420px", "min_width": "360px"}
+
+        def side_by_side(*views: widgets.Widget) -> widgets.Box:
+            boxes = [widgets.VBox([view], layout=half) for view in views]
+            return widgets.Box(boxes, layout=row | {"align_items": "flex-start"})
+
+        self._stage = widgets.VBox([self.molecule.widget])
+        children: list[widgets.Widget] = []
+        if self.title:
+            children.append(widgets.HTML(f"<h3 style='margin:0'>{escape(self.title)}</h3>"))
+        children += [chosen]
+        if len(self.record) > 1:
+            children.append(widgets.HBox([self._play, box["frame"]]))
+        children += [
+            self._message,
+            side_by_side(self._stage, self.panels["matrix"]),
+            self._said,
+            side_by_side(self.panels["distance"], self.panels.get("sphc", self.panels["overview"])),
+        ]
+        if "sphc" in self.panels:
+            children.append(side_by_side(self.panels["overview"], self._tests))
+        elif self._tests.children:
+            children.append(self._tests)
+        if "series" in self.panels:
+            children.append(self.panels["series"])
+        children.append(self._formulas())
+        return children
+
+    def _formulas(self) -> widgets.Widget:
+        self._formula = widgets.HTML()
+        fold = widgets.Accordion([self._formula], selected_index=None)
+        fold.set_title(0, "What is shown? Formula and unit")
+        return fold
+
+    def _test_buttons(self) -> list[widgets.Widget]:
+        answer = widgets.HTML()
+        plot = Panel(height=300)
+        plot.layout.display = "none"
+        plot.observe(self._guarded(lambda change: self._pick(change["new"])), "picked")
+
+        def button(text: str, tip: str, run: Callable[[], str]) -> widgets.Button:
+            made = widgets.Button(description=text, tooltip=tip, layout={"width": "auto"})
+
+            def pressed(_) -> None:
+                answer.value = "<i>computing …</i>"
+                answer.value = f"<p style='max-width:46em'>{escape(run())}</p>"
+
+            made.on_click(self._guarded(pressed))
+            return made
+
+        def matter() -> str:
+            found = tests_of_attention.pairs_tested(
+                self.potential, self.frames[self.state.frame], self.record, self.state
+            )
+            plot.data, plot.layout.display = found.data, None
+            return found.text
+
+        def chosen() -> str:
+            return tests_of_attention.chosen_tested(
+                self.potential, self.frames[self.state.frame], self.record, self.state
+            )
+
+        def turned() -> str:
+            return tests_of_attention.turned_tested(
+                self.potential, self.frames[self.state.frame], self.record, self.state.frame
+            )
+
+        self.actions = {"matter": matter, "chosen": chosen, "turn": turned}
+        row = widgets.HBox(
+            [
+                button(
+                    "Does it matter? All pairs",
+                    "switch every pair of this layer and channel off, one at a time",
+                    matter,
+                ),
+                button("Switch the chosen off", "the chosen pair, atom, or whole channel", chosen),
+                button("Turn the molecule", "attention stays, SPHCs turn", turned),
+            ],
+            layout={"flex_flow": "row wrap"},
+        )
+        heading = widgets.HTML("<b>Does attention matter? Test it</b>")
+        return [heading, row, answer, plot]
+
+    # -- state ------------------------------------------------------------------------------------
+
+    def _guarded(self, callback: Callable) -> Callable:
+        """The callback; an exception becomes a sentence on the screen, not only a hidden log."""
+
+        def safe(*arguments: Any) -> None:
+            try:
+                callback(*arguments)
+            except UserError as error:
+                self._tell(str(error))
+            except Exception as error:
+                log.exception("the explorer could not do what was asked")
+                self._tell(f"That did not work: {type(error).__name__}: {error}")
+
+        return safe
+
+    def _tell(self, text: str) -> None:
+        style = "border-left:4px solid #d55e00;padding:4px 12px"
+        self._message.value = f"<div role='alert' style='{style}'>{escape(text)}</div>"
+
+    def _set(self, name: str, value: Any) -> None:
+        if self._quiet:
+            return
+        change = {name: value} | ({"partner": None} if name in ("atom", "role") else {})
+        self.state = dataclasses.replace(self.state, **change).checked(self.record)
+
+    def _free(self, freed: bool) -> None:
+        if self._quiet:
+            return
+        values = drawing.values_of(self.record, self.state)
+        limit = float(np.abs(values).max(initial=0.0)) or None
+        self.state = dataclasses.replace(self.state, limit=limit if freed else None)
+
+    def _pick(self, picked: dict[str, Any]) -> None:
+        if picked:
+            self.state = after_pick(self.state, picked).checked(self.record)
+
+    def _pick_atom(self, name: str) -> None:
+        labels = figures.atom_labels(self.record.numbers[self.state.frame])
+        if name in labels:
+            self._pick({"atom": labels.index(name)})
+
+    @traitlets.observe("state")
+    def _state_changed(self, change) -> None:
+        self._guarded(self.redraw)()
+
+    def redraw(self) -> None:
+        """Draw every view anew from `state`."""
+        state = self.state.checked(self.record)
+        self._message.value = ""
+        self._show_choices(state)
+        draw = {"molecule": lambda: self._draw_molecule(state)}
+        made: dict[str, Callable[[], dict]] = {
+            "matrix": lambda: drawing.matrix_data(self.record, state),
+            "overview": lambda: drawing.overview_data(self.record, state),
+            "distance": lambda: drawing.distance_data(self.record, state),
+            "sphc": lambda: drawing.distance_data(self.record, state, "sphc"),
+            "series": lambda: drawing.series_data(self.record, state, self.along, self.along_title),
+        }
+        for name, panel in self.panels.items():
+            draw[name] = lambda panel=panel, name=name: panel.set_trait("data", made[name]())
+        for name, step in draw.items():
+            begin = time.perf_counter()
+            step()
+            self.redraw_ms[name] = 1e3 * (time.perf_counter() - begin)
+        self._said.value = f"<p>{escape(drawing.sentence(self.record, state))}</p>"
+        formula = figures.FORMULA[state.block][state.quantity]
+        unit = figures.AXIS[state.block][state.quantity]
+        self._formula.value = (
+            f"<p>Shown: <b>{escape(formula)}</b>. Axis and scale: {escape(unit)}.</p><p>Attention "
+            "is signed and not normalised: no softmax, and rows need not sum to one. Rows and "
+            "thick ends ask, columns and thin ends answer. One scale serves all layers, channels "
+            "and frames of a block, unless it is freed above.</p>"
+        )
+
+    def _draw_molecule(self, state: ViewState) -> None:
+        if self._stage.children[0] is self._still:
+            self._still.value = drawing.still_molecule(self.record, state)
+        else:
+            self.molecule.draw(drawing.molecule_shapes(self.record, state))
+
+    def _told_of_webgl(self, change) -> None:
+        if change["new"] == "no":
+            self.show_still(
+                "This browser has no WebGL, which the turning molecule needs: a still picture is "
+                "shown instead. All other views work."
+            )
+
+    def show_still(self, why: str) -> None:
+        """A picture in place of the turning molecule, with the reason."""
+        self._stage.children = (self._still, widgets.HTML(f"<p>{escape(why)}</p>"))
+        self.redraw()
+
+    def _show_choices(self, state: ViewState) -> None:
+        """Bring the controls to the state without their callbacks."""
+        self._quiet = True
+        try:
+            labels = figures.atom_labels(self.record.numbers[state.frame])
+            names = self.record.channel_names(state.block)
+            options = {
+                "channel": [(name, k) for k, name in enumerate(names)],
+                "atom": [("all", None), *((name, k) for k, name in enumerate(labels))],
+            }
+            for name, wanted in options.items():
+                if list(self.controls[name].options) != wanted:
+                    self.controls[name].options = wanted
+            for name, box in self.controls.items():
+                box.value = getattr(state, name)
+            self._freed.value = state.limit is not None
+        finally:
+            self._quiet = False
+
+    # -- for the user -----------------------------------------------------------------------------
+
+    def link_to(self, other: Explorer) -> traitlets.link:
+        """Keep the states of two explorers equal; ``unlink()`` of the result parts them again."""
+        self.state.checked(other.record)
+        return traitlets.link((self, "state"), (other, "state"))
+
+    def export(self, path: str | Path) -> Path:
+        """One HTML page of the shown frame that turns and opens offline."""
+        title = self.title or "Attention"
+        return write_report(path, title=title, record=self.record, frame=self.state.frame)
+
+
+def explore(
+    model: Potential | AttentionRecord | str | Path,
+    atoms: Atoms | Sequence[Atoms] | Frames | str | Path | None = None,
+    *,
+    along: np.ndarray | Sequence[float] | None = None,
+    along_title: str = "",
+    title: str = "",
+) -> Explorer:
+    """Open the explorer on a molecule or a trajectory.
+
+    Args:
+        model: a potential, its file, run folder or bundled name; or an attention record
+        atoms: one structure, several, frames, or a file or data set's name; not needed with a
+            record
+        along: one number per frame, such as a dihedral angle, for the view over frames
+        along_title: what it is, with its unit
+        title: a heading
+
+    Raises:
+        UserError: there is nothing to explore, or ``along`` does not fit the frames
+    """
+    potential = frames = None
+    if isinstance(model, AttentionRecord):
+        record = model
+    else:
+        potential = model if isinstance(model, Potential) else Potential.load(model)
+        if atoms is None:
+            raise UserError("explore needs a structure beside the model: pass atoms or a file.")
+        frames = _as_frames(atoms)
+        record = potential.attention(frames)
+    if along is not None:
+        along = np.asarray(along, float)
+        if along.shape != (len(record),):
+            raise UserError(
+                f"along has shape {along.shape}, but there are {len(record)} frames: give one "
+                f"number for each."
+            )
+    return Explorer(record, potential, frames, along=along, along_title=along_title, title=title)
+
+
+def _as_frames(atoms) -> Frames:
+    if isinstance(atoms, Frames):
+        return atoms
+    if isinstance(atoms, str | Path):
+        from so3krates_lite.datasets import load
+
+        return load(atoms)
+    return Frames.from_atoms(atoms if isinstance(atoms, list | tuple) else [atoms])

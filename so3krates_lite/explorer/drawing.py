@@ -1,0 +1,357 @@
+"""From a record and a state to what each view draws: plain functions, plain values.
+
+Nothing here knows of widgets. Each function returns a dictionary that a view's script draws as it
+stands; all views of one state are drawn on one scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from so3krates_lite import figures
+from so3krates_lite.explorer.state import ViewState
+from so3krates_lite.record import AttentionRecord
+from so3krates_lite.scene import WIDEST, atom_radius, element_colour, find_bonds
+from so3krates_lite.shapes import RINGS, attention_tubes
+
+MANY_ATOMS = 60  # beyond, tubes have fewer pieces and atoms no labels
+MOST_PAIRS = 4000  # in a plot of points
+GREY, CHOSEN = (0.62, 0.65, 0.69), (0.12, 0.13, 0.16)
+
+
+def _digits(values: np.ndarray, digits: int = 4) -> list:
+    """Rounded to so many significant digits, which makes messages short."""
+    values = np.asarray(values, float)
+    size = np.where(values == 0, 1, np.abs(values))
+    scale = 10.0 ** (digits - 1 - np.floor(np.log10(size)))
+    return (np.round(values * scale) / scale).tolist()
+
+
+def limit_of(record: AttentionRecord, state: ViewState) -> float:
+    """End of the scale of all views."""
+    return figures.scale_limit(record, state.block, state.quantity, state.limit)
+
+
+def title_of(record: AttentionRecord, state: ViewState) -> str:
+    """Block, layer and channel in words."""
+    channel = record.channel_names(state.block)[state.channel]
+    return f"{state.block} attention, layer {state.layer} · {channel}"
+
+
+def values_of(record: AttentionRecord, state: ViewState) -> Float[np.ndarray, " pairs"]:
+    """The shown number of each directed pair of the state's frame."""
+    return record.select(state.block, state.layer, state.channel, state.quantity, state.frame)
+
+
+def is_shown(record: AttentionRecord, state: ViewState) -> np.ndarray:
+    """Which directed pairs of the frame are drawn: the chosen atom's, above the threshold."""
+    values = values_of(record, state)
+    keep = (np.abs(values) >= state.threshold * limit_of(record, state)) & (values != 0)
+    return keep & _chosen(record, state)
+
+
+def _chosen(record: AttentionRecord, state: ViewState) -> np.ndarray:
+    pairs, index = record.neighbours(state.block), record.pairs(state.frame, state.block)
+    chosen = np.ones(len(index), bool)
+    other = "sender" if state.role == "receiver" else "receiver"
+    for atom, end in ((state.atom, state.role), (state.partner, other)):
+        if atom is not None:
+            chosen &= getattr(pairs, end)[index] == atom
+    return chosen
+
+
+# -- the molecule ---------------------------------------------------------------------------------
+
+
+def rgba(value: float, limit: float, signed: bool) -> tuple[float, float, float, float]:
+    """Colour of a value on the package's scale, parts from 0 to 1."""
+    scale = figures.DIVERGING if signed else figures.SEQUENTIAL
+    place = np.clip((value / limit + 1) / 2 if signed else value / limit, 0, 1)
+    stops = np.array([stop for stop, _ in scale])
+    parts = np.array([[float(p) for p in text[5:-1].split(",")] for _, text in scale])
+    parts[:, :3] /= 255
+    return tuple(float(np.interp(place, stops, parts[:, k])) for k in range(4))
+
+
+def atom_colours(record: AttentionRecord, state: ViewState) -> list[tuple[float, float, float]]:
+    """Elements' colours; once an atom is chosen, what it attends to or who attends to it.
+
+    Then each atom is grey as far as its value is small, and takes the colour of the sign as it is
+    large; several periodic images add up.
+    """
+    numbers = record.numbers[state.frame]
+    numbers = numbers[numbers > 0]
+    if state.atom is None:
+        return [_hex(element_colour(int(z))) for z in numbers]
+    matrix = record.matrix(state.frame, state.block, state.layer, state.channel, state.quantity)
+    row = matrix[state.atom] if state.role == "receiver" else matrix[:, state.atom]
+    signed, limit = state.quantity != "contribution", limit_of(record, state)
+    colours = []
+    for k, value in enumerate(row):
+        *rgb, alpha = rgba(float(value), limit, signed)
+        mixed = tuple(alpha * c + (1 - alpha) * g for c, g in zip(rgb, GREY, strict=True))
+        colours.append(CHOSEN if k == state.atom and value == 0 else mixed)
+    return colours
+
+
+@lru_cache(maxsize=128)
+def _hex(text: str) -> tuple[float, float, float]:
+    return tuple(int(text[k : k + 2], 16) / 255 for k in (1, 3, 5))
+
+
+def best_view(positions: Float[np.ndarray, "atoms 3"]) -> Float[np.ndarray, "3 3"]:
+    """Rows right, up, towards the eye: along the direction in which the molecule is thinnest."""
+    axes = np.linalg.svd(positions - positions.mean(0), full_matrices=True)[2]
+    return np.stack([axes[0], axes[1], np.cross(axes[0], axes[1])])
+
+
+def molecule_shapes(record: AttentionRecord, state: ViewState) -> list[list[Any]]:
+    """Atoms, bonds and tubes as (kind, arguments …) of the 3D view, in one list.
+
+    A tube is thick at the atom that asks and thin at the one that answers; its cross-section is the
+    size on the scale of all views, its colour the sign.
+    """
+    real = record.numbers[state.frame] > 0
+    numbers = record.numbers[state.frame][real]
+    first = record.positions[0][record.numbers[0] > 0]
+    turn, centre = best_view(first), (first.max(0) + first.min(0)) / 2
+    places = (record.positions[state.frame][real] - centre) @ turn.T
+    labels = figures.atom_labels(numbers)
+    shapes: list[list[Any]] = []
+    for z, place, colour, label in zip(
+        numbers, places, atom_colours(record, state), labels, strict=True
+    ):
+        chosen = state.atom is not None and label == labels[state.atom]
+        radius = atom_radius(int(z)) * (1.18 if chosen else 1)
+        shapes.append(["sphere", _digits(place), _digits(colour, 3), radius, label])
+        if len(numbers) <= MANY_ATOMS:
+            dark = np.dot(colour, [0.299, 0.587, 0.114]) > 0.55
+            ink = [0.13, 0.15, 0.18] if dark else [1, 1, 1]
+            shapes.append(["text", _digits(place), ink, 0.5, label])
+    for i, j in find_bonds(numbers, places):
+        middle = (places[i] + places[j]) / 2
+        for atom in (i, j):
+            ends = [_digits(places[atom]), _digits(middle)]
+            shapes.append(["cylinder", *ends, _digits(GREY, 3), 0.09, "bond"])
+    return shapes + _tube_shapes(record, state, places, turn, labels)
+
+
+def _tube_shapes(
+    record: AttentionRecord,
+    state: ViewState,
+    places: Float[np.ndarray, "atoms 3"],
+    turn: Float[np.ndarray, "3 3"],
+    labels: Sequence[str],
+) -> list[list[Any]]:
+    keep = is_shown(record, state)
+    pairs = record.neighbours(state.block)
+    index = record.pairs(state.frame, state.block)[keep]
+    if not len(index):
+        return []
+    values, limit = values_of(record, state)[keep], limit_of(record, state)
+    place = np.cumsum(record.numbers[state.frame] > 0) - 1  # padding may stand between atoms
+    receiver, sender = place[pairs.receiver[index]], place[pairs.sender[index]]
+    tubes = attention_tubes(places[receiver], pairs.vector[index] @ turn.T, places.mean(0))
+    pieces = 3 if len(places) > MANY_ATOMS else 9 if len(index) <= 100 else 6
+    rings = np.linspace(0, RINGS - 1, pieces).round().astype(int)
+    width = WIDEST * np.sqrt(np.minimum(np.abs(values) / limit, 1.0))
+    shapes = []
+    for n in range(len(index)):
+        colour = figures.MAGNITUDE
+        if state.quantity != "contribution":
+            colour = figures.POSITIVE if values[n] > 0 else figures.NEGATIVE
+        name = f"{labels[receiver[n]]} attends to {labels[sender[n]]}: {values[n]:+.3g}"
+        path = tubes.path[n, rings].round(3).tolist()
+        for a, b, ring in zip(path, path[1:], rings[1:], strict=False):
+            radius = round(float(width[n] * tubes.taper[ring]), 4)
+            shapes.append(["cylinder", a, b, _hex(colour), radius, name])
+    return shapes
+
+
+def still_molecule(record: AttentionRecord, state: ViewState) -> str:
+    """The molecule as SVG, where nothing can turn."""
+    from so3krates_lite.molecule2d import molecule_svg
+    from so3krates_lite.scene import scene
+
+    picture = scene(record, state.frame, state.block)
+    values, limit = values_of(record, state), limit_of(record, state)
+    keep = is_shown(record, state)
+    return molecule_svg(picture, values, limit, keep, description=title_of(record, state))
+
+
+# -- the plots ------------------------------------------------------------------------------------
+
+
+def matrix_data(record: AttentionRecord, state: ViewState) -> dict[str, Any]:
+    """Rows ask, columns answer."""
+    matrix = record.matrix(state.frame, state.block, state.layer, state.channel, state.quantity)
+    numbers = record.numbers[state.frame]
+    return {
+        "kind": "matrix",
+        "title": title_of(record, state),
+        "labels": figures.atom_labels(numbers[: len(matrix)]),
+        "values": _digits(matrix),
+        "chosen": {"receiver": None, "sender": None} | _marked(state),
+        **_scale(record, state),
+    }
+
+
+def _marked(state: ViewState) -> dict[str, int | None]:
+    other = "sender" if state.role == "receiver" else "receiver"
+    return {state.role: state.atom, other: state.partner}
+
+
+def _scale(record: AttentionRecord, state: ViewState) -> dict[str, Any]:
+    signed = state.quantity != "contribution"
+    return {
+        "limit": limit_of(record, state),
+        "signed": signed,
+        "scale": figures.DIVERGING if signed else figures.SEQUENTIAL,
+        "unit": figures.AXIS[state.block][state.quantity],
+    }
+
+
+def distance_data(
+    record: AttentionRecord, state: ViewState, against: str = "distance"
+) -> dict[str, Any]:
+    """Each directed pair of the frame as a point, against its distance or SPHC distance."""
+    pairs, index = record.neighbours(state.block), record.pairs(state.frame, state.block)
+    values = values_of(record, state)
+    chosen = _chosen(record, state)
+    if len(index) > MOST_PAIRS:  # the chosen and the largest stay
+        order = np.lexsort((-np.abs(values), ~chosen))[:MOST_PAIRS]
+        index, values, chosen = index[order], values[order], chosen[order]
+    x = pairs.distance[index] if against == "distance" else sphc_distance(record, state)[index]
+    kinds = figures.element_pairs(record, index, state.block)
+    names = sorted({" ".join(sorted(kind.split(" ← "))) for kind in kinds})
+    group = [names.index(" ".join(sorted(kind.split(" ← ")))) for kind in kinds]
+    envelope = None
+    local = state.block in ("feature", "geometric")
+    if against == "distance" and state.quantity == "weighted" and local:
+        r, phi = figures.cutoff_curve(record, 60)
+        most = record.select(state.block, state.layer, state.channel, "coefficient", state.frame)
+        most = float(np.abs(most).max(initial=0.0))
+        envelope = {"x": _digits(r), "y": _digits(most * phi)}
+    title = "distance r (Å)" if against == "distance" else "SPHC distance X (no unit)"
+    reach = figures.reach_of(record, x) if against == "distance" else float(x.max(initial=1e-9))
+    return {
+        "kind": "points",
+        "title": title_of(record, state),
+        "x": _digits(x),
+        "y": _digits(values),
+        "group": group,
+        "open": [kind.split(" ← ") != sorted(kind.split(" ← ")) for kind in kinds],
+        "groups": [name.replace(" ", " – ") for name in names],
+        "palette": list(figures.PALETTE),
+        "receiver": pairs.receiver[index].tolist(),
+        "sender": pairs.sender[index].tolist(),
+        "bright": chosen.tolist(),
+        "labels": figures.atom_labels(record.numbers[state.frame]),
+        "envelope": envelope,
+        "x_title": title,
+        "x_end": record.cutoff if local and against == "distance" else 1.03 * reach,
+        **_scale(record, state),
+    }
+
+
+def sphc_distance(record: AttentionRecord, state: ViewState) -> Float[np.ndarray, " pairs"]:
+    """|chi_j - chi_i| at the input of the state's layer, for every pair of the block's list."""
+    pairs = record.neighbours(state.block)
+    chi = record.sphc[state.layer]
+    return np.linalg.norm(
+        chi[pairs.frame, pairs.sender] - chi[pairs.frame, pairs.receiver], axis=-1
+    )
+
+
+def overview_data(record: AttentionRecord, state: ViewState) -> dict[str, Any]:
+    """Every layer and channel of the block as a small matrix, on the one scale."""
+    size = len(record.matrix(state.frame, state.block))
+    matrices = [
+        [
+            _digits(record.matrix(state.frame, state.block, layer, channel, state.quantity), 2)
+            for channel in range(record.n_channels(state.block))
+        ]
+        for layer in range(record.n_layers)
+    ]
+    return {
+        "kind": "overview",
+        "title": f"{state.block} attention: all layers and channels",
+        "channels": record.channel_names(state.block),
+        "size": size,
+        "matrices": matrices,
+        "chosen": [state.layer, state.channel],
+        **_scale(record, state),
+    }
+
+
+def series_data(
+    record: AttentionRecord, state: ViewState, along: np.ndarray | None = None, x_title: str = ""
+) -> dict[str, Any]:
+    """The chosen pair, or all that the chosen atom sends and receives, frame by frame.
+
+    Args:
+        along: one number per frame for the horizontal axis, such as a dihedral angle; None: the
+            frame's number
+        x_title: what ``along`` is, with its unit
+    """
+    frames = range(len(record))
+    matrices = np.stack(
+        [record.matrix(k, state.block, state.layer, state.channel, state.quantity) for k in frames]
+    )
+    labels = figures.atom_labels(record.numbers[state.frame])
+    marked = {"receiver": None, "sender": None} | _marked(state)
+    one, other = marked["receiver"], marked["sender"]
+    if one is not None and other is not None:
+        lines = {
+            f"{labels[one]} attends to {labels[other]}": matrices[:, one, other],
+            f"{labels[other]} attends to {labels[one]}": matrices[:, other, one],
+        }
+    elif state.atom is not None:
+        lines = {
+            f"all that {labels[state.atom]} receives": matrices[:, state.atom].sum(-1),
+            f"all that {labels[state.atom]} sends": matrices[:, :, state.atom].sum(-1),
+        }
+    else:
+        lines = {
+            "sum over all pairs": matrices.sum((1, 2)),
+            "sum of sizes": np.abs(matrices).sum((1, 2)),
+        }
+    x = np.arange(len(record)) if along is None else np.asarray(along, float)
+    end = float(max(np.abs(values).max(initial=0.0) for values in lines.values())) or 1.0
+    return {
+        "kind": "series",
+        "title": title_of(record, state),
+        "x": _digits(x),
+        "lines": [{"name": name, "y": _digits(values)} for name, values in lines.items()],
+        "palette": list(figures.PALETTE),
+        "frame": state.frame,
+        "x_title": x_title or "frame",
+        **(_scale(record, state) | {"limit": end}),
+    }
+
+
+def sentence(record: AttentionRecord, state: ViewState) -> str:
+    """What is drawn, in words: how many pairs, where the scale ends, which is the strongest."""
+    values, keep = values_of(record, state), is_shown(record, state)
+    chosen = _chosen(record, state)
+    text = (
+        f"{int(keep.sum())} of {int(chosen.sum())} directed pairs drawn; the scale ends at "
+        f"{limit_of(record, state):.3g}"
+    )
+    text += " (freed)." if state.limit else " for every layer, channel and frame of this block."
+    if chosen.any():
+        labels = figures.atom_labels(record.numbers[state.frame])
+        index = np.flatnonzero(chosen)
+        best = index[np.abs(values[index]).argmax()]
+        pairs, where = record.neighbours(state.block), record.pairs(state.frame, state.block)
+        one, other = pairs.receiver[where[best]], pairs.sender[where[best]]
+        number = (
+            f"{values[best]:+.3g}" if state.quantity != "contribution" else f"{values[best]:.3g}"
+        )
+        text += f" Strongest: {labels[one]} attends to {labels[other]} with {number}."
+    return text
