@@ -30,9 +30,10 @@ lab: $(READY)  ## open JupyterLab on the lessons
 test: lint test-fast notebooks  ## the whole suite and the notebooks
 
 test-fast: $(READY)  ## the suite without the notebooks
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser" tests
 
-notebooks: $(READY)  ## run the notebooks and compare their outputs
+notebooks: $(READY)  ## run the notebooks and compare their outputs; the explorer in a browser
+	$(BIN)/python -m pytest -m browser tests/test_browser.py
 	$(BIN)/python -m pytest --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
 
 save-notebooks: $(READY)  ## run the notebooks and save them with their outputs

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import tempfile
@@ -138,6 +139,8 @@ def _serve(notebook: Path, options: argparse.Namespace) -> None:
     address = f"http://127.0.0.1:{port}/?token={token}"
     paths = [str(offline_template(notebook.parent / "jupyter")), os.environ.get("JUPYTER_PATH", "")]
     paths = os.pathsep.join(filter(None, paths))
+    # a terminated command takes its server along
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     server = subprocess.Popen(call, env={**os.environ, "JUPYTER_PATH": paths})
     try:
         _wait_until_up(server, port, token)
