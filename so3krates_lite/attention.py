@@ -164,7 +164,7 @@ class GeometricAttention(nn.Module):
         filters: Sequence[Float[Array, "pairs F"]],
         weights: Sequence[tuple[Float[Array, "pairs"], Float[Array, "pairs"]]],
         record: bool,
-        switched: Sequence[Switched | None],
+        switched: Sequence[Switched | None] | None = None,
     ) -> tuple[Float[Array, "atoms m_tot"], list[BlockRecord]]:
         degrees = self.config.degrees
         coefficients = Coefficients(self.config, len(degrees), name="coefficients")
@@ -172,7 +172,7 @@ class GeometricAttention(nn.Module):
         alphas = coefficients(x, *zip(filters, lists, strict=True))
         dchi, records = 0, []
         for near, (alpha_ij, alpha_ji), (w_ij, w_ji), switch in zip(
-            neighbourhoods, alphas, weights, switched, strict=True
+            neighbourhoods, alphas, weights, switched or [None] * len(lists), strict=True
         ):
             if switch is not None:
                 alpha_ij, alpha_ji = alpha_ij * switch.to_first, alpha_ji * switch.to_second

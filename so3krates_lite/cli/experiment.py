@@ -58,6 +58,24 @@ def add_experiment(commands) -> None:
     )
     _add_common(ag3, "runs/ag3", "ag3-charge-states")
 
+    curves = command(
+        parts,
+        "learning-curves",
+        _learning_curves,
+        "test error over the number of training frames, for each highest degree",
+        "All with the same number of steps. A run that the results hold already is not made again."
+        "\n\n  so3krates-lite experiment learning-curves md17-ethanol --highest 1 3 --steps 8000",
+    )
+    curves.add_argument("data", nargs="?", default="ethanol-gfn2", help=f"{DATA_HELP} [bundled]")
+    where = "runs/learning-curves"
+    curves.add_argument("--folder", type=folder_to_write, default=where, help=f"[{where}]")
+    curves.add_argument("--sizes", type=positive, nargs="+", help="[50 100 200 400]")
+    curves.add_argument("--highest", type=seed_number, nargs="+", help="degrees [0 1 2 3]")
+    curves.add_argument("--seeds", type=seed_number, nargs="+", default=[0], help="[0]")
+    curves.add_argument("--test", type=positive, default=400, help="frames to judge by [400]")
+    curves.add_argument("--steps", type=positive, help="training steps of each run [2000]")
+    add_loading(curves)
+
     shapes = command(
         parts,
         "shapes",
@@ -181,6 +199,24 @@ def _ag3(options: argparse.Namespace) -> None:
         folder=options.folder,
     )
     _show(results, options.folder / "charge_states.json")
+
+
+def _learning_curves(options: argparse.Namespace) -> None:
+    from so3krates_lite.experiments import learning_curves
+
+    results = options.folder / learning_curves.STORED
+    points = learning_curves.learning_curves(
+        load_data(options),
+        sizes=options.sizes or learning_curves.SIZES,
+        highest=options.highest or learning_curves.HIGHEST,
+        seeds=options.seeds,
+        n_valid=learning_curves.N_VALID,
+        n_test=options.test,
+        model=learning_curves.MODEL,
+        steps=options.steps or learning_curves.STEPS,
+        path=results,
+    )
+    _show(points, results)
 
 
 def _shapes(options: argparse.Namespace) -> None:

@@ -1,0 +1,393 @@
+"""Checks and figures of lesson 5, attention."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+
+from so3krates_lite.figures import NEGATIVE, POSITIVE, TEXT, attention_against_distance, styled
+from so3krates_lite.lessons.feedback import RIGHT, WRONG, Feedback, as_array, attempt
+from so3krates_lite.record import AttentionRecord
+from so3krates_lite.scene import Scene, atom_radius, element_colour
+from so3krates_lite.shapes import icosphere
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+
+def _named(value: np.ndarray, mistakes: list[tuple[np.ndarray, str]]) -> Feedback | None:
+    """The sentence of the first mistake whose result this is."""
+    for wrong, text in mistakes:
+        if np.shape(wrong) == value.shape and np.allclose(value, wrong, atol=1e-7):
+            return Feedback(WRONG, text)
+    return None
+
+
+def _of_shape(result: object, shape: tuple[int, ...], what: str) -> np.ndarray | Feedback:
+    value = as_array(result)
+    if value is not None and value.shape == shape:
+        return value
+    found = type(result).__name__ if value is None else f"an array of shape {value.shape}"
+    return Feedback(WRONG, f"your function returned {found}; {what}, shape {shape}, is expected.")
+
+
+def check_coefficient(coefficient: Callable) -> Feedback:
+    """Lesson 5, exercise 1: ``coefficient(q_i, w_ij, k_j)``, (pairs, heads, f) to (pairs, heads).
+
+    alpha = sum over f of q * w * k, divided by the root of f.
+    """
+    rng = np.random.default_rng(0)
+    pairs, heads, f = 5, 3, 7
+    q, w, k = rng.normal(size=(3, pairs, heads, f))
+    result, trouble = attempt(coefficient, q.copy(), w.copy(), k.copy())
+    if trouble:
+        return trouble
+    product = q * w * k
+    right = product.sum(axis=-1) / np.sqrt(f)
+    value = as_array(result)
+    mistakes = [
+        (product, "this is the product, one number per feature: sum over the features of a head."),
+        (product / np.sqrt(f), "sum over the features of a head, the last axis."),
+        (
+            product.sum(axis=(1, 2)) / np.sqrt(heads * f),
+            "you summed over the heads, too: each head has a coefficient of its own.",
+        ),
+        (
+            product.sum(axis=(1, 2)) / np.sqrt(f),
+            "you summed over the heads, too: each head has a coefficient of its own.",
+        ),
+        (product.sum(axis=-1), "the scale is missing: divide by the square root of f."),
+        (
+            product.sum(axis=-1) / f,
+            "you divided by f (this is the mean): f products of either sign add up to about √f.",
+        ),
+        (
+            product.sum(axis=-1) / np.sqrt(heads * f),
+            "you divided by √F of all features; the sum has only f terms, those of one head.",
+        ),
+        ((q * k).sum(axis=-1) / np.sqrt(f), "the filter is missing: q times w times k."),
+        ((q * k + w).sum(axis=-1) / np.sqrt(f), "the filter multiplies, feature by feature."),
+        (right * np.sqrt(f) * np.sqrt(f), "you multiplied by √f; divide by it."),
+    ]
+    if value is not None and (named := _named(value, mistakes)):
+        return named
+    value = _of_shape(result, right.shape, "one number per pair and head")
+    if isinstance(value, Feedback):
+        return value
+    if np.allclose(value, right):
+        return Feedback(RIGHT, "product, sum within the head, divided by √f.")
+    weight = np.exp(right - right.max(axis=0))
+    if np.allclose(value, weight / weight.sum(axis=0)):
+        return Feedback(WRONG, "you took a softmax: here the bare, signed number is the result.")
+    return Feedback(
+        WRONG,
+        f"in a small example the first coefficient is {right[0, 0]:.4f}, "
+        f"yours is {value[0, 0]:.4f}.",
+    )
+
+
+def check_softmax_weights(softmax_weights: Callable) -> Feedback:
+    """Lesson 5, exercise 2: ``softmax_weights(score, i, n)``, a softmax for each atom that asks."""
+    rng = np.random.default_rng(1)
+    i = np.array([0, 0, 0, 1, 1, 2, 4, 4, 4, 4])  # atom 3 asks nobody
+    j = np.array([1, 2, 4, 0, 2, 1, 0, 1, 2, 3])
+    n, score = 5, rng.normal(size=len(i))
+    result, trouble = attempt(softmax_weights, score.copy(), i.copy(), n)
+    if trouble:
+        return trouble
+    value = _of_shape(result, score.shape, "one weight per pair")
+    if isinstance(value, Feedback):
+        return value
+
+    def share(weight: np.ndarray, owner: np.ndarray) -> np.ndarray:
+        return weight / np.bincount(owner, weight, n)[owner]
+
+    weight = np.exp(score)
+    right = share(weight, i)
+    mistakes = [
+        (
+            weight / weight.sum(),
+            "all your weights together sum to one: every atom that asks has a softmax of its own.",
+        ),
+        (share(weight, j), "you summed over who answers; sum over the pairs of who asks, i."),
+        (share(np.exp(-score), i), "the sign is turned: the highest score gets most."),
+        (weight, "these are the exponentials: divide them by their sum over the atom's pairs."),
+        (share(np.exp(np.abs(score)), i), "take the exponential of the score, not of its size."),
+        (share(score, i), "the exponential is missing."),
+        (
+            weight / np.bincount(i, minlength=n)[i],
+            "you divided by the number of neighbours; divide by the sum of their exponentials.",
+        ),
+    ]
+    if named := _named(value, mistakes):
+        return named
+    if not np.allclose(value, right):
+        sums = np.bincount(i, value, n)
+        return Feedback(
+            WRONG,
+            f"the weights of atom 0 should be {np.round(right[:3], 3).tolist()}, yours are "
+            f"{np.round(value[:3], 3).tolist()} and sum to {sums[0]:.3f}.",
+        )
+    with np.errstate(all="ignore"):
+        large, trouble = attempt(softmax_weights, score + 1000, i.copy(), n)
+    if trouble:
+        return trouble
+    value = as_array(large)
+    if value is None or not np.allclose(value, right):
+        return Feedback(
+            WRONG,
+            "right for small scores, but with 1000 added to all of them (which changes no softmax) "
+            "the exponential overflows: subtract the largest score first.",
+        )
+    return Feedback(RIGHT, "one softmax per atom that asks, safe from overflow.")
+
+
+def _owner(degrees: tuple[int, ...]) -> np.ndarray:
+    return np.repeat(np.arange(len(degrees)), [2 * l + 1 for l in degrees])
+
+
+def check_geometric_message(geometric_message: Callable) -> Feedback:
+    """Lesson 5, exercise 3: ``geometric_message(alpha, phi_ij, Y_ij, degrees)``, (pairs, m_tot).
+
+    What each pair adds to the SPHCs: phi_ij alpha_ij^(l) Y_lm(r_ij).
+    """
+    rng = np.random.default_rng(2)
+    for degrees in ((1, 2, 3), (0, 2)):
+        owner, pairs = _owner(degrees), 6
+        alpha = rng.normal(size=(pairs, len(degrees)))
+        phi, Y = rng.uniform(0.1, 0.9, pairs), rng.normal(size=(pairs, len(owner)))
+        result, trouble = attempt(geometric_message, alpha.copy(), phi.copy(), Y.copy(), degrees)
+        if trouble:
+            if degrees != (1, 2, 3):
+                text = f"right for degrees (1, 2, 3); for {degrees}, {trouble.text}"
+                return Feedback(WRONG, f"{text} Count with 2l + 1, not with fixed numbers.")
+            return trouble
+        full = alpha[:, owner]
+        right = phi[:, None] * full * Y
+        value = as_array(result)
+        tiled = np.tile(alpha, 1 + len(owner) // len(degrees))[:, : len(owner)]
+        mistakes = [
+            (
+                phi[:, None] * tiled * Y,
+                "the coefficients stand in turn (1, 2, 3, 1, 2, 3, …); the components of a degree "
+                "stand side by side (1, 1, 1, 2, 2, …): np.repeat, not np.tile.",
+            ),
+            (full * Y, "the cutoff φ is missing: a pair at the border must add nothing."),
+            (phi[:, None] ** 2 * full * Y, "the cutoff stands in it twice: once is right."),
+            (
+                np.abs(phi[:, None] * full) * Y,
+                "you took the size of α; its sign says whether the harmonics add or subtract.",
+            ),
+            (
+                phi[:, None] * alpha[:, :1] * Y,
+                "you gave all degrees the coefficient of the first: each has its own.",
+            ),
+            (
+                phi[:, None] * alpha.sum(axis=1, keepdims=True) * Y,
+                "you summed the coefficients over the degrees: each degree keeps its own.",
+            ),
+            (phi[:, None] * full, "the harmonics are missing: they carry the direction."),
+            (right.sum(axis=0), "you summed over the pairs: return what each pair adds."),
+        ]
+        if value is not None and (named := _named(value, mistakes)):
+            return named
+        value = _of_shape(result, right.shape, "one number per pair and component")
+        if isinstance(value, Feedback):
+            return value
+        if not np.allclose(value, right):
+            p, m = np.argwhere(~np.isclose(value, right))[0]
+            return Feedback(
+                WRONG,
+                f"for degrees {degrees}, component {m} belongs to degree {degrees[owner[m]]}; "
+                f"pair {p} should add {right[p, m]:.4f} to it, yours adds {value[p, m]:.4f}.",
+            )
+    return Feedback(RIGHT, "each degree's α, once per component, times φ, times Y.")
+
+
+def check_both_ends(both_ends: Callable) -> Feedback:
+    """Lesson 5, exercise 4: ``both_ends(first, second, a_ij, a_ji, Y_ij, degrees, n)``.
+
+    Every pair is listed once; a_ij is what ``first`` gives to ``second``'s answer, cutoff included,
+    a_ji the other way round, (pairs, |D|) each; Y_ij points from first to second.
+    """
+    rng = np.random.default_rng(3)
+    degrees, n = (1, 2, 3), 5
+    first, second = np.triu_indices(n, 1)
+    owner, pairs = _owner(degrees), len(first)
+    a_ij, a_ji = rng.normal(size=(2, pairs, len(degrees)))
+    Y = rng.normal(size=(pairs, len(owner)))
+    given = (first.copy(), second.copy(), a_ij.copy(), a_ji.copy(), Y.copy(), degrees, n)
+    result, trouble = attempt(both_ends, *given)
+    if trouble:
+        return trouble
+    value = _of_shape(result, (n, len(owner)), "the change of every atom's SPHCs")
+    if isinstance(value, Feedback):
+        return value
+
+    def added(to_first: np.ndarray, to_second: np.ndarray) -> np.ndarray:
+        out = np.zeros((n, len(owner)))
+        np.add.at(out, first, to_first)
+        np.add.at(out, second, to_second)
+        return out
+
+    sign = (-1.0) ** np.asarray(degrees)[owner]
+    forth, back = a_ij[:, owner] * Y, sign * a_ji[:, owner] * Y
+    right = added(forth, back)
+    lost = np.zeros((n, len(owner)))
+    lost[first] += forth
+    lost[second] += back
+    nothing = np.zeros_like(forth)
+    mistakes = [
+        (
+            added(forth, sign * back),
+            "from the second atom the first lies in the opposite direction: odd degrees of Y "
+            "change their sign, (-1)^l.",
+        ),
+        (
+            added(forth, -sign * back),
+            "you turned the sign of every degree; even harmonics look the same from both ends.",
+        ),
+        (
+            added(forth, -back),
+            "the sign is (-1)^l: odd degrees change it, even ones keep it; yours is the opposite.",
+        ),
+        (
+            added(a_ji[:, owner] * Y, sign * a_ij[:, owner] * Y),
+            "the two directions are swapped: a_ij, first asks, moves the first atom.",
+        ),
+        (
+            added(forth, sign * a_ij[:, owner] * Y),
+            "you used a_ij for both ends: when the second atom asks, its coefficient is a_ji.",
+        ),
+        (added(forth, nothing), "only the first atoms have moved: each pair has two ends."),
+        (added(nothing, back), "only the second atoms have moved: each pair has two ends."),
+        (
+            lost,
+            "out[first] += … keeps only the last of several pairs of the same atom: "
+            "np.add.at(out, first, …) adds them all.",
+        ),
+        (
+            added(back, forth),
+            "what belongs to the first atom went to the second, and vice versa.",
+        ),
+    ]
+    if np.allclose(value, right):
+        return Feedback(RIGHT, "two ends, two coefficients, one Y with its parity.")
+    if named := _named(value, mistakes):
+        return named
+    a, m = np.argwhere(~np.isclose(value, right))[0]
+    return Feedback(
+        WRONG,
+        f"in a small example component {m} of atom {a} changes by {right[a, m]:.4f}, "
+        f"yours by {value[a, m]:.4f}.",
+    )
+
+
+def sphc_figure(
+    picture: Scene,
+    atom: int,
+    states: Float[np.ndarray, "steps m_tot"],
+    degrees: tuple[int, ...],
+    names: Sequence[str],
+    scale: float,
+    half: float = 2.4,
+) -> go.Figure:
+    """An atom's SPHCs as a shape around it, in steps under a slider.
+
+    In each direction the surface is ``scale`` |f| (Å) away from the atom, where f is the sum of
+    chi_lm Y_lm over all components: amber where f is positive, azure where it is negative. What is
+    further than ``half`` (Å) along an axis is left out.
+
+    Args:
+        picture: the molecule, as `so3krates_lite.scene.scene` gives it
+        atom: whose SPHCs they are
+        states: the SPHCs of each step
+        degrees: their degrees
+        names: what the slider says of each step
+    """
+    import plotly.graph_objects as go
+
+    from so3krates_lite.harmonics import spherical_harmonics
+
+    sphere, faces = icosphere(3)
+    Y = np.asarray(spherical_harmonics(np.float32(sphere), degrees))
+    values = np.asarray(states) @ Y.T
+    places, (a, b, c) = picture.positions.round(3), faces.T.astype(np.uint16)
+    gap = np.full((len(picture.bonds), 1, 3), np.nan)
+    sticks = np.concatenate([places[picture.bonds], gap], axis=1).reshape(-1, 3)
+    balls = {
+        "color": [element_colour(int(z)) for z in picture.numbers],
+        "size": [60 * atom_radius(int(z)) for z in picture.numbers],
+        "line": {"width": 1, "color": TEXT},
+    }
+    figure = go.Figure(
+        [
+            go.Scatter3d(**_xyz(sticks), mode="lines", line={"width": 7, "color": TEXT}),
+            go.Scatter3d(
+                **_xyz(places), mode="markers+text", text=picture.labels, marker=balls, name="atoms"
+            ),
+        ]
+    )
+    limit = float(np.abs(values).max())
+    for k, value in enumerate(values):
+        surface = (places[atom] + scale * np.abs(value)[:, None] * sphere).astype(np.float32)
+        figure.add_mesh3d(
+            **_xyz(surface),
+            **{"i": a, "j": b, "k": c, "intensity": value.astype(np.float32)},
+            colorscale=[[0, NEGATIVE], [0.5, "#d5d9de"], [1, POSITIVE]],
+            **{"cmin": -limit, "cmax": limit, "showscale": False, "visible": k == len(values) - 1},
+            **{"lighting": {"ambient": 0.6, "diffuse": 0.7, "specular": 0.2}, "hoverinfo": "skip"},
+        )
+    steps = [
+        {
+            "label": name,
+            "method": "restyle",
+            "args": [{"visible": [True, True, *(k == shown for k in range(len(values)))]}],
+        }
+        for shown, name in enumerate(names)
+    ]
+    axes = {
+        f"{axis}axis": {"visible": False, "range": [middle - half, middle + half]}
+        for axis, middle in zip("xyz", places[atom].tolist(), strict=True)
+    }
+    figure.update_layout(
+        scene={**axes, "aspectmode": "cube"},
+        scene_camera_eye=dict(zip("xyz", (1.2 * picture.view[2]).tolist(), strict=True)),
+        scene_camera_up=dict(zip("xyz", picture.view[1].tolist(), strict=True)),
+        sliders=[{"steps": steps, "active": len(values) - 1, "pad": {"t": 8}}],
+        showlegend=False,
+    )
+    figure.update_traces(hoverinfo="skip", selector={"mode": "lines"})
+    return styled(figure, height=520, margin={"l": 40, "r": 40, "t": 8, "b": 8})
+
+
+def _xyz(points: Float[np.ndarray, "points 3"]) -> dict[str, np.ndarray]:
+    return dict(zip("xyz", np.asarray(points, np.float32).T, strict=True))
+
+
+def attention_slider(record: AttentionRecord, block: str = "feature") -> go.Figure:
+    """Attention against distance, all layers and channels of a block under one slider."""
+    names = record.channel_names(block)
+    views = {
+        f"{layer} · {name}": attention_against_distance(record, None, block, layer, channel)
+        for layer in range(record.n_layers)
+        for channel, name in enumerate(names)
+    }
+    steps = [
+        {
+            "label": label,
+            "method": "update",
+            "args": [
+                {"y": [np.round(trace.y, 3).tolist() for trace in view.data]},
+                {"title.text": view.layout.title.text},
+            ],
+        }
+        for label, view in views.items()
+    ]
+    figure = next(iter(views.values()))
+    current = {"prefix": "layer ", "font": {"color": TEXT}}
+    slider = {"steps": steps, "currentvalue": current, "pad": {"t": 44}, "font": {"size": 9}}
+    return figure.update_layout(sliders=[slider], height=560)

@@ -1,0 +1,450 @@
+"""Checks and figures of lesson 1, molecules and symmetry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from so3krates_lite.basis import cosine_cutoff, radial_basis
+from so3krates_lite.figures import GRID, MAGNITUDE, PALETTE, TEXT, styled
+from so3krates_lite.lessons.feedback import RIGHT, WRONG, Feedback, as_array, attempt
+from so3krates_lite.scene import Scene, atom_radius, element_colour
+from so3krates_lite.units import convert
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+
+def check_gradient_to_force(gradient_to_force: Callable) -> Feedback:
+    """Lesson 1, exercise 1: ``gradient_to_force(gradient)``, Hartree/bohr in, eV/Å out."""
+    gradient = np.random.default_rng(0).normal(0.0, 0.03, (4, 9, 3))
+    result, trouble = attempt(gradient_to_force, gradient.copy())
+    if trouble:
+        return trouble
+    value = as_array(result)
+    if value is None or value.shape != gradient.shape:
+        found = type(result).__name__ if value is None else f"an array of shape {value.shape}"
+        return Feedback(
+            WRONG,
+            f"your function returned {found}; as many numbers as went in, "
+            f"shape {gradient.shape}, are expected.",
+        )
+    hartree, bohr = convert(1.0, "Hartree", "eV"), convert(1.0, "bohr", "Angstrom")
+    mistakes = [
+        (1.0, "the gradient came back as it was: turn its sign, and convert both units."),
+        (-1.0, "the sign is right; now the units, that of the energy and that of the length."),
+        (hartree / bohr, "the unit is right, the sign is not: a force points downhill, -dE/dR."),
+        (
+            -hartree,
+            "Hartree became eV, but per bohr is still per bohr: a bohr is 0.529 Å, so per Å "
+            "the slope is nearly twice as large.",
+        ),
+        (
+            -hartree * bohr,
+            "you multiplied by the length of a bohr in Å; it stands below the line, so divide.",
+        ),
+        (
+            -bohr / hartree,
+            "the whole factor is upside down: a Hartree is 27.2 eV, so the numbers must grow.",
+        ),
+        (-1 / (hartree * bohr), "a Hartree is 27.2 eV: multiply by it, divide by the bohr."),
+        (-1 / bohr, "the length is converted, the energy is not: 1 Hartree is 27.2 eV."),
+        (
+            -convert(1.0, "Hartree/bohr", "kcal/mol/Angstrom"),
+            "this is in kcal/mol/Å; the package's forces are in eV/Å.",
+        ),
+    ]
+    if np.allclose(value, -gradient * hartree / bohr, rtol=1e-3):
+        return Feedback(RIGHT, "sign turned, 51.42 eV/Å for each Hartree/bohr.")
+    uphill = [
+        (-factor, f"{text} And a force points downhill: -dE/dR.") for factor, text in mistakes
+    ]
+    for factor, text in mistakes + uphill:
+        if np.allclose(value, factor * gradient, rtol=1e-3):
+            return Feedback(WRONG, text)
+    return Feedback(
+        WRONG,
+        f"a gradient of {gradient[0, 0, 0]:.5f} Hartree/bohr is a force of "
+        f"{-gradient[0, 0, 0] * hartree / bohr:.4f} eV/Å, yours is {value[0, 0, 0]:.4f}.",
+    )
+
+
+def check_smoother_cutoff(smoother_cutoff: Callable) -> Feedback:
+    """Lesson 1, exercise 2: ``smoother_cutoff(d, cutoff)`` with value, slope and curvature zero.
+
+    Any function will do that falls from 1 at 0 to 0 at the cutoff, never rises, is 0 beyond, and
+    whose first two derivatives vanish at the cutoff.
+    """
+    for cutoff in (5.0, 3.2):
+        d = np.linspace(0, 1.6 * cutoff, 1601)
+        near = cutoff * np.array([0.96, 0.98, 1.0])
+        result, trouble = attempt(smoother_cutoff, d.copy(), cutoff)
+        if trouble:
+            return trouble
+        value = as_array(result)
+        if value is None or value.shape != d.shape:
+            found = type(result).__name__ if value is None else f"an array of shape {value.shape}"
+            return Feedback(
+                WRONG,
+                f"your function returned {found}; one number for each "
+                f"distance, shape {d.shape}, is expected.",
+            )
+        text = _cutoff_trouble(d, value, cutoff)
+        border = as_array(attempt(smoother_cutoff, near.copy(), cutoff)[0])
+        if not text and border is not None and border.shape == near.shape:
+            text = _border_trouble(border)
+        if text:
+            also = "" if cutoff == 5.0 else f"right for a cutoff of 5 Å, not for {cutoff} Å: "
+            return Feedback(WRONG, also + text)
+    return Feedback(RIGHT, "value, slope and curvature reach zero together.")
+
+
+def _cutoff_trouble(d: np.ndarray, value: np.ndarray, cutoff: float) -> str:
+    inside = d < cutoff
+    if not np.isfinite(value).all():
+        return f"at {d[~np.isfinite(value)][0]:.2f} Å your function gives no finite number."
+    if abs(value[0] - 1) > 1e-4:
+        return f"at distance 0 it should be 1, yours is {value[0]:.3f}."
+    if np.abs(value[~inside]).max() > 1e-5:
+        worst = d[~inside][np.abs(value[~inside]).argmax()]
+        return (
+            f"beyond the cutoff it must stay 0; at {worst:.2f} Å yours is "
+            f"{np.abs(value[~inside]).max():.3f}. np.where(d < cutoff, …, 0) ends it, and a t "
+            "clipped to at most 1 does so, too."
+        )
+    step = np.abs(np.diff(value)).max()
+    if step > 0.05:
+        at = d[np.abs(np.diff(value)).argmax()]
+        return f"it jumps by {step:.2f} at {at:.2f} Å: an atom that passes there is felt as a blow."
+    if np.diff(value).max() > 1e-5 or value.min() < -1e-5:
+        at = d[np.diff(value).argmax()]
+        return f"it should never rise on its way from 1 to 0; yours rises near {at:.2f} Å."
+    return ""
+
+
+def _border_trouble(near: np.ndarray) -> str:
+    """Judge the power p in (1 - d/cutoff)^p by which a function approaches its border."""
+    if near[0] < 1e-7:
+        return ""
+    power = np.log2(near[0] / max(near[1], 1e-12))
+    if power < 1.5:
+        return (
+            "the slope does not vanish at the cutoff: the force of a pair would end in a jump. "
+            "A straight line does that."
+        )
+    if power < 2.6:
+        return (
+            "value and slope vanish at the cutoff, the curvature does not: it jumps, as that of "
+            "the cosine cutoff does. Approach zero like (1 - d/cutoff)³ or faster."
+        )
+    return ""
+
+
+def check_invariance_test(is_invariant: Callable) -> Feedback:
+    """Lesson 1, exercise 3: ``is_invariant(energy, R, Z)``, a test of energies, is tested.
+
+    It must say True of an energy that keeps all four symmetries, in float32 too, and False of each
+    that breaks one of them.
+    """
+    rng = np.random.default_rng(3)
+    R, Z = rng.normal(0.0, 1.3, (6, 3)), np.array([8, 6, 6, 1, 1, 1])
+    for dtype in (np.float64, np.float32):
+        calls: list[tuple[np.ndarray, np.ndarray]] = []
+
+        def sound(R_new, Z_new, dtype=dtype, calls=calls):
+            calls.append((np.array(R_new, float), np.array(Z_new)))
+            return _sound_energy(R_new, Z_new, dtype)
+
+        result, trouble = attempt(is_invariant, sound, R.copy(), Z.copy())
+        if trouble:
+            return trouble
+        if not isinstance(result, bool | np.bool_):
+            array = as_array(result)
+            found = type(result).__name__
+            if array is not None and array.shape:
+                found = f"an array of shape {array.shape}"
+            return Feedback(WRONG, f"your function returned {found}; True or False is expected.")
+        if not result:
+            return Feedback(WRONG, _why_not(calls, R, Z))
+    for energy, text in _suspects():
+        result, trouble = attempt(is_invariant, energy, R.copy(), Z.copy())
+        if trouble:
+            return trouble
+        if result:
+            return Feedback(WRONG, text)
+    return Feedback(RIGHT, "it passed the sound energy and caught all seven broken ones.")
+
+
+def _distances(R: np.ndarray) -> np.ndarray:
+    R = np.asarray(R, float)
+    return np.linalg.norm(R[:, None] - R, axis=-1)
+
+
+def _sound_energy(R: np.ndarray, Z: np.ndarray, dtype: type) -> float:
+    R = np.asarray(R, dtype)
+    a, b = np.triu_indices(len(R), 1)
+    terms = np.asarray(Z)[a] * np.asarray(Z)[b] * np.exp(-np.linalg.norm(R[a] - R[b], axis=-1))
+    return float(terms.astype(dtype).sum(dtype=dtype))
+
+
+def _why_not(calls: list, R: np.ndarray, Z: np.ndarray) -> str:
+    spectrum = np.sort(_distances(R), axis=None)
+    for R_new, Z_new in calls:
+        if R_new.shape != R.shape:
+            return f"you passed positions of shape {R_new.shape}; {R.shape} came in."
+        if np.isclose(_sound_energy(R_new, Z_new, np.float64), _sound_energy(R, Z, np.float64)):
+            continue
+        if np.allclose(np.sort(_distances(R_new), axis=None), spectrum):
+            return (
+                "it says False of a sound energy: the atoms were put in another order without "
+                "their elements. Z goes along with R."
+            )
+        return (
+            "it says False of a sound energy: one of your moves changes distances between atoms, "
+            "so it is no symmetry. Is the matrix of the rotation orthogonal, QᵀQ = 1, and does "
+            "every atom move with it?"
+        )
+    return (
+        "it says False of a sound energy, which stayed the same under all your moves, up to "
+        "rounding: compare with np.isclose, not with ==, and look at what you return."
+    )
+
+
+def _suspects() -> list[tuple[Callable, str]]:
+    """Energies that break one symmetry each, with the sentence for a test that misses it."""
+
+    def middle(R):
+        return R - R.mean(axis=0)
+
+    def handed(R, Z):
+        r = R[None] - R[:, None]
+        d = _distances(R) + np.eye(len(R))
+        a, b, c = r / d[..., None] ** 2, r / d[..., None] ** 3, r / d[..., None] ** 4
+        return float(np.einsum("ijx,xyz,iky,ilz->", a, _LEVI_CIVITA, b, c))
+
+    def along(axis):
+        return lambda R, Z: float(3 + (Z * middle(R)[:, axis] ** 2).sum())
+
+    about_one = (
+        "it passed an energy that knows one direction in space, {}: if you turned, then about "
+        "that axis only, or by a special angle. Use a random rotation."
+    )
+    return [
+        (
+            lambda R, Z: float((Z * np.linalg.norm(R, axis=-1)).sum()),
+            "it passed an energy that depends on where in space the molecule is: shift all atoms.",
+        ),
+        *((along(axis), about_one.format("xyz"[axis])) for axis in range(3)),
+        (
+            lambda R, Z: float((middle(R) ** 4).sum()),
+            "it passed Σ x⁴ + y⁴ + z⁴, which changes under most rotations but not under quarter "
+            "turns about the axes. Use a random rotation.",
+        ),
+        (
+            handed,
+            "it passed an energy that tells left from right: a rotation cannot find that out. "
+            "Reflect, or send R to -R.",
+        ),
+        (
+            lambda R, Z: float((np.arange(1, len(R)) * np.diag(_distances(R), 1)).sum()),
+            "it passed an energy that depends on the order in which the atoms are listed: permute "
+            "R and Z together, and not only the last two atoms.",
+        ),
+    ]
+
+
+_LEVI_CIVITA = np.zeros((3, 3, 3))
+_LEVI_CIVITA[[0, 1, 2], [1, 2, 0], [2, 0, 1]] = 1
+_LEVI_CIVITA[[0, 2, 1], [2, 1, 0], [1, 0, 2]] = -1
+
+
+def check_neighbour_count(neighbour_count: Callable) -> Feedback:
+    """Lesson 1, exercise 4: ``neighbour_count(first, second, mask, n)`` of one padded structure."""
+    # no atom's count is the same under two of the mistakes; padded pairs say (0, 0), and one (2, 0)
+    first = np.array([0, 0, 1, 1, 1, 2, 0, 0, 2])
+    second = np.array([1, 3, 2, 3, 4, 4, 0, 0, 0])
+    mask = np.array([True] * 6 + [False] * 3)
+    n = 6
+    result, trouble = attempt(neighbour_count, first.copy(), second.copy(), mask.copy(), n)
+    if trouble:
+        return trouble
+    value = as_array(result)
+    if value is None or value.shape != (n,):
+        found = type(result).__name__ if value is None else f"an array of shape {value.shape}"
+        return Feedback(
+            WRONG,
+            f"your function returned {found}; one number per atom, shape {(n,)}, is expected, "
+            "also for atoms without neighbours.",
+        )
+
+    def count(*ends: np.ndarray) -> np.ndarray:
+        return sum(np.bincount(end, minlength=n) for end in ends)
+
+    def lost(chosen: np.ndarray) -> np.ndarray:
+        out = np.zeros(n)
+        out[first[chosen]] += 1
+        out[second[chosen]] += 1
+        return out
+
+    right = count(first[mask], second[mask])
+    everything = np.ones(len(mask), bool)
+    mistakes = [
+        (count(first, second), "you counted the padded pairs, too: only mask == True is real."),
+        (
+            count(first[mask]),
+            "every pair stands in the list once but has two ends: count the second atoms, too.",
+        ),
+        (
+            count(second[mask]),
+            "every pair stands in the list once but has two ends: count the first atoms, too.",
+        ),
+        (count(first), "padded pairs are counted, and only the first end of each pair."),
+        (count(first[~mask], second[~mask]), "you counted the padding; mask is True for pairs."),
+        *(
+            (
+                lost(chosen),
+                "out[index] += 1 counts an atom once, however often it stands in the index: "
+                "np.add.at(out, index, 1) or np.bincount add up.",
+            )
+            for chosen in (mask, everything)
+        ),
+        (right / 2, "you halved the count; each of a pair's two atoms has the other, once."),
+        (2 * right, "each neighbour is counted twice: a pair gives each of its ends one."),
+    ]
+    if np.array_equal(value, right):
+        return Feedback(RIGHT, "real pairs only, both ends, every atom.")
+    for wrong, text in mistakes:
+        if np.array_equal(value, wrong):
+            return Feedback(WRONG, text)
+    atom = int(np.flatnonzero(value != right)[0])
+    return Feedback(
+        WRONG,
+        f"in a small example atom {atom} has {right[atom]} neighbours, yours counts "
+        f"{value[atom]:g}.",
+    )
+
+
+def neighbour_figure(picture: Scene, atom: int, cutoffs: Sequence[float]) -> go.Figure:
+    """A molecule to turn, and whom one atom sees, with the cutoff (Å) under a slider."""
+    import plotly.graph_objects as go
+
+    from so3krates_lite.shapes import icosphere
+
+    places = picture.positions.round(3)
+    distance = np.linalg.norm(places - places[atom], axis=-1)
+    sphere, faces = icosphere(2)
+    shell = (places[atom] + cutoffs[0] * sphere).T
+    gap = np.full((len(picture.bonds), 1, 3), np.nan)
+    bonds = np.concatenate([places[picture.bonds], gap], axis=1).reshape(-1, 3)
+    figure = go.Figure(
+        [
+            go.Scatter3d(**_xyz(bonds), mode="lines", line={"width": 7, "color": TEXT}),
+            go.Scatter3d(
+                **_xyz(places),
+                mode="markers+text",
+                text=picture.labels,
+                marker={
+                    "color": [element_colour(int(z)) for z in picture.numbers],
+                    "size": [60 * atom_radius(int(z)) for z in picture.numbers],
+                    "line": {"width": 1, "color": TEXT},
+                },
+            ),
+            go.Scatter3d(mode="lines", line={"width": 5, "color": MAGNITUDE}),
+            go.Mesh3d(
+                **dict(zip("xyz", shell, strict=True)),
+                **dict(zip("ijk", faces.T.astype(np.uint16), strict=True)),
+                color=MAGNITUDE,
+                opacity=0.1,
+            ),
+        ]
+    )
+    steps = []
+    for cutoff in cutoffs:
+        seen = (distance > 0) & (distance < cutoff)
+        rays = np.full((seen.sum(), 3, 3), np.nan)
+        rays[:, 0], rays[:, 1] = places[atom], places[seen]
+        shell = (places[atom] + cutoff * sphere).round(2)
+        both = zip("xyz", rays.reshape(-1, 3).T, shell.T, strict=True)
+        update = {c: [_plain(lines), _plain(surface)] for c, lines, surface in both}
+        title = f"{picture.labels[atom]} has {seen.sum()} neighbours within {cutoff:g} Å"
+        arguments = [update, {"title.text": title}, [2, 3]]
+        steps.append({"label": f"{cutoff:g}", "method": "update", "args": arguments})
+    for c, (lines, _) in steps[0]["args"][0].items():
+        figure.data[2][c] = lines
+    reach = max(1.05 * np.abs(places).max() + 0.6, np.abs(places[atom]).max() + max(cutoffs))
+    axes = {f"{c}axis": {"visible": False, "range": [-reach, reach]} for c in "xyz"}
+    current = {"prefix": "cutoff (Å): ", "font": {"color": TEXT}}
+    figure.update_layout(
+        scene={**axes, "aspectmode": "cube"},
+        scene_camera_eye=dict(zip("xyz", (1.05 * picture.view[2]).tolist(), strict=True)),
+        scene_camera_up=dict(zip("xyz", picture.view[1].tolist(), strict=True)),
+        sliders=[{"steps": steps, "currentvalue": current, "pad": {"t": 8}}],
+        showlegend=False,
+    )
+    figure.update_traces(hoverinfo="skip")
+    title = {"text": steps[0]["args"][1]["title.text"], "font_size": 14}
+    return styled(figure, height=520, title=title, margin={"l": 8, "r": 8, "t": 44, "b": 8})
+
+
+def _plain(values: Float[np.ndarray, " points"]) -> list[float | None]:
+    """NaN, which ends a line, has no place in JSON: None does the same."""
+    return [None if np.isnan(v) else float(v) for v in values]
+
+
+def _xyz(points: Float[np.ndarray, "points 3"]) -> dict[str, np.ndarray]:
+    return dict(zip("xyz", np.asarray(points, np.float32).T, strict=True))
+
+
+def basis_slider(distances: Sequence[float], number: int, cutoff: float) -> go.Figure:
+    """The K numbers that stand for a distance, as bars, with the distance (Å) under a slider."""
+    import plotly.graph_objects as go
+
+    d = np.asarray(distances, np.float32)
+    values = np.asarray(radial_basis(d, number, cutoff)).round(4)
+    faded = (values * np.asarray(cosine_cutoff(d, cutoff))[:, None]).round(4)
+    k = np.arange(number)
+    figure = go.Figure(
+        [
+            go.Bar(x=k, y=values[0], name="e<sub>k</sub>(d)", marker_color=PALETTE[0]),
+            go.Bar(x=k, y=faded[0], name="e<sub>k</sub>(d) φ(d)", marker_color=PALETTE[1]),
+        ]
+    )
+    steps = [
+        {
+            "label": f"{distance:.2f}",
+            "method": "restyle",
+            "args": [{"y": [values[n].tolist(), faded[n].tolist()]}],
+        }
+        for n, distance in enumerate(distances)
+    ]
+    current = {"prefix": "distance d (Å): ", "font": {"color": TEXT}}
+    figure.update_layout(
+        barmode="overlay",
+        bargap=0.15,
+        sliders=[{"steps": steps, "currentvalue": current, "pad": {"t": 56}, "font": {"size": 9}}],
+    )
+    figure.update_xaxes(title="number k of the radial function")
+    figure.update_yaxes(title="value (no unit)", range=[0, 1.05], gridcolor=GRID)
+    legend = {"orientation": "h", "x": 0, "y": 1.12}
+    return styled(figure, height=440, legend=legend, margin={"l": 64, "r": 20, "t": 36, "b": 52})
+
+
+def pair_kinds(
+    numbers: Int[np.ndarray, " atoms"],
+    first: Int[np.ndarray, " pairs"],
+    second: Int[np.ndarray, " pairs"],
+) -> tuple[list[str], Int[np.ndarray, " pairs"]]:
+    """Names of the element pairs that occur, such as ``C–H``, and which of them each pair is.
+
+    Carbon comes first, then the heavier element.
+    """
+    from ase.data import chemical_symbols as symbols
+
+    rank = np.where(np.asarray(numbers) == 6, 0, 200 - np.asarray(numbers))
+    both = np.sort(rank[np.stack([first, second])], axis=0)
+    kinds, kind = np.unique(both, axis=1, return_inverse=True)
+    elements = np.where(kinds == 0, 6, 200 - kinds)
+    return [f"{symbols[a]}–{symbols[b]}" for a, b in elements.T], kind.reshape(-1)

@@ -1,0 +1,492 @@
+"""Checks and figures of lesson 3, spherical harmonic coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+
+from so3krates_lite.figures import MAGNITUDE, NEGATIVE, POSITIVE, TEXT, styled
+from so3krates_lite.lessons.feedback import RIGHT, WRONG, Feedback, as_array, attempt
+from so3krates_lite.molecule3d import LIGHT, styled_scene
+from so3krates_lite.scene import Scene, atom_radius, element_colour
+from so3krates_lite.shapes import icosphere, unit
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    from matplotlib.axes import Axes
+
+
+def _named(value: np.ndarray, mistakes: list[tuple[np.ndarray, str]]) -> Feedback | None:
+    """The sentence of the first mistake whose result this is."""
+    for wrong, text in mistakes:
+        if np.shape(wrong) == value.shape and np.allclose(value, wrong, atol=1e-7):
+            return Feedback(WRONG, text)
+    return None
+
+
+def _of_shape(result: object, shape: tuple[int, ...], what: str) -> np.ndarray | Feedback:
+    value = as_array(result)
+    if value is not None and value.shape == shape:
+        return value
+    found = type(result).__name__ if value is None else f"an array of shape {value.shape}"
+    return Feedback(WRONG, f"your function returned {found}; {what}, shape {shape}, is expected.")
+
+
+def check_first_degree(first_degree: Callable) -> Feedback:
+    """Lesson 3, exercise 1: ``first_degree(r, phi)``, the three components of degree 1 of one atom.
+
+    r, (neighbours, 3), points to the neighbours; phi are their weights. The result is
+    sqrt(3/4pi) sum_j phi_j (y, z, x)_j / |r_j| over sum_j phi_j.
+    """
+    rng = np.random.default_rng(0)
+    r, phi = rng.normal(size=(4, 3)), rng.uniform(0.2, 0.9, 4)
+    result, trouble = attempt(first_degree, r.copy(), phi.copy())
+    if trouble:
+        return trouble
+    value = _of_shape(result, (3,), "three components of one atom")
+    if isinstance(value, Feedback):
+        return value
+    c, u, C = np.sqrt(3 / (4 * np.pi)), r / np.linalg.norm(r, axis=1, keepdims=True), phi.sum()
+    xyz = phi @ u
+    right = c * np.roll(xyz, -1) / C
+    mistakes = [
+        (c * xyz / C, "the order is (x, y, z); m = -1, 0, 1 is (y, z, x)."),
+        (c * np.roll(xyz, 1) / C, "the order is (z, x, y); m = -1, 0, 1 is (y, z, x)."),
+        (c * xyz[::-1] / C, "the order is (z, y, x); m = -1, 0, 1 is (y, z, x)."),
+        (-right, "all signs are turned: r points from the atom to its neighbours, keep it so."),
+        (c * np.roll(xyz, -1), "this is the sum; divide by the sum of the weights."),
+        (
+            c * np.roll(xyz, -1) / len(r),
+            "you divided by the number of neighbours; divide by the sum of their weights.",
+        ),
+        (np.roll(xyz, -1) / C, "the factor √(3/4π) is missing: harmonics are normalised."),
+        (
+            c * np.roll(phi @ r, -1) / C,
+            "divide each vector by its length: a harmonic knows the direction only.",
+        ),
+        (
+            c * np.roll(u.mean(axis=0), -1),
+            "the weights are missing: a far neighbour counts less.",
+        ),
+        (
+            c * np.roll(xyz / np.linalg.norm(xyz), -1),
+            "you made the result as long as one harmonic; its length says how one-sided the "
+            "neighbours are, keep it.",
+        ),
+    ]
+    if np.allclose(value, right, atol=1e-7):
+        one, trouble = attempt(first_degree, r[:1].copy(), phi[:1].copy())
+        alone = as_array(one)
+        if trouble or alone is None or not np.allclose(alone, c * np.roll(u[0], -1)):
+            return Feedback(WRONG, "right for four neighbours, but not for a single one.")
+        return Feedback(RIGHT, "the mean of the directions, in the order y, z, x.")
+    return _named(value, mistakes) or Feedback(
+        WRONG,
+        f"in a small example {np.round(right, 4).tolist()} is right, "
+        f"yours is {np.round(value, 4).tolist()}.",
+    )
+
+
+def check_length_from_angles(length_from_angles: Callable) -> Feedback:
+    """Lesson 3, exercise 2: ``length_from_angles(u, l)``, N_l of the mean from angles alone.
+
+    u, (neighbours, 3), are directions of length one with equal weights, k of them:
+    N_l^2 = (2l+1)/(4 pi k^2) sum_jk P_l(u_j . u_k).
+    """
+    # more or less on one side, so that the sums of mistakes have roots, too
+    u = np.random.default_rng(1).normal(size=(4, 3)) + np.array([2.5, 0, 0])
+    u /= np.linalg.norm(u, axis=1, keepdims=True)
+    k, cosine = len(u), u @ u.T
+    off = ~np.eye(k, dtype=bool)
+    for l in (1, 2, 3):
+        result, trouble = attempt(length_from_angles, u.copy(), l)
+        if trouble:
+            return trouble
+        value = _of_shape(result, (), "one number")
+        if isinstance(value, Feedback):
+            return value
+        P = np.polynomial.legendre.Legendre.basis(l)(cosine)
+        norm = (2 * l + 1) / (4 * np.pi)
+        right = np.sqrt(norm * P.sum()) / k
+        mistakes = [
+            (right**2, "this is N²: take the square root."),
+            (np.sqrt(norm * P.sum()), "this is the sum over neighbours; of the mean is asked."),
+            (
+                np.sqrt(norm * P.sum() / k),
+                "a mean has 1/k in it, its square 1/k²: divide by k once more inside the root.",
+            ),
+            (
+                np.sqrt(norm * P[off].sum()) / k,
+                "you left out j = k: every neighbour makes an angle of 0 with itself.",
+            ),
+            (
+                np.sqrt(norm * P[np.triu_indices(k, 1)].sum()) / k,
+                "you met every pair once; the double sum meets it twice, and j = k too.",
+            ),
+            (np.sqrt(P.sum()) / k, "the factor (2l+1)/4π is missing."),
+            (np.sqrt(P.sum() / (4 * np.pi)) / k, "the factor is (2l+1)/4π, not 1/4π."),
+            (
+                np.sqrt(norm * np.sum(cosine**l)) / k,
+                "you took a power of the cosine; P_l is the Legendre polynomial.",
+            ),
+            (
+                np.sqrt(norm * np.polynomial.legendre.legval(cosine, [1] * (l + 1)).sum()) / k,
+                "you summed the polynomials up to l: P_l alone is asked for.",
+            ),
+        ]
+        if np.allclose(value, right):
+            continue
+        return _named(value, mistakes) or Feedback(
+            WRONG, f"in a small example N_{l} is {right:.4f}, yours is {float(value):.4f}."
+        )
+    return Feedback(RIGHT, "a length of an SPHC vector is a sum over the angles of neighbours.")
+
+
+def check_safe_length(safe_length: Callable) -> Feedback:
+    """Lesson 3, exercise 3: ``safe_length(u)``, |u| by jax, with the derivative 0 at u = 0."""
+    import jax
+    import jax.numpy as jnp
+
+    u = np.array([0.3, -0.4, 1.2], np.float32)
+    result, trouble = attempt(safe_length, jnp.asarray(u))
+    if trouble:
+        return trouble
+    value = _of_shape(result, (), "one length")
+    if isinstance(value, Feedback):
+        return value
+    mistakes = [
+        (np.float64(1.69), "this is the square of the length: take its root."),
+        (np.float64(1.9), "this is the sum of the sizes; Pythagoras wants squares."),
+        (np.float64(1.1), "this is the sum of the components; Pythagoras wants squares."),
+    ]
+    if not np.isclose(value, 1.3, rtol=0, atol=2e-3):
+        text = f"the length of {u.round(1).tolist()} is 1.3, yours is {float(value):.4f}."
+        return _named(value.round(5), mistakes) or Feedback(WRONG, text)
+    zero, trouble = attempt(safe_length, jnp.zeros(3))
+    if trouble:
+        return trouble
+    start = as_array(zero)
+    slope, trouble = attempt(jax.jit(jax.grad(safe_length)), jnp.zeros(3))
+    if trouble:
+        if "Tracer" in trouble.text or "concret" in trouble.text:
+            text = (
+                "jax cannot look through your function: use jnp instead of np, and jnp.where "
+                "instead of if."
+            )
+            return Feedback(WRONG, text)
+        return trouble
+    slope = as_array(slope)
+    if np.isnan(slope).any():
+        return Feedback(
+            WRONG,
+            "the length is right, but its gradient at zero is NaN. If you have one jnp.where, the "
+            "infinite slope sits in the branch that was not chosen, and infinity times 0 is NaN: "
+            "the root itself must not see the zero.",
+        )
+    if start is None or start != 0:
+        return Feedback(
+            WRONG,
+            f"no NaN, but the zero vector has length {float(start):.0e} in yours: something added "
+            "under the root changes every length. Choose with jnp.where instead.",
+        )
+    if slope.any():
+        return Feedback(WRONG, f"the gradient at zero should be 0, yours is {slope.tolist()}.")
+    slope, trouble = attempt(jax.grad(safe_length), jnp.asarray(u))
+    if trouble:
+        return trouble
+    if not np.allclose(as_array(slope), u / 1.3, atol=1e-5):
+        return Feedback(
+            WRONG,
+            "zero is safe, but away from it the gradient must be u/|u|, a unit vector; at "
+            f"{u.round(1).tolist()} yours is {np.round(as_array(slope), 3).tolist()}.",
+        )
+    if not np.isclose(value, 1.3, rtol=0, atol=1e-6):
+        return Feedback(WRONG, f"the length of a vector of length 1.3 is {float(value):.6f}.")
+    return Feedback(RIGHT, "the root never sees the zero, so no infinity is made.")
+
+
+def check_far_twins(far_twins: Callable) -> Feedback:
+    """Lesson 3, exercise 4: ``far_twins(chi, R, cutoff)``, two atoms i < j, farther apart than
+    cutoff, whose SPHC distance is smallest."""
+    rng = np.random.default_rng(11)
+    n, cutoff = 9, 4.0
+    found = []
+    for _ in range(40):
+        R, chi = rng.normal(size=(n, 3)) * 3, rng.normal(size=(n, 15))
+        chi *= rng.uniform(0.3, 1, (n, 1))
+        result, trouble = attempt(far_twins, chi.copy(), R.copy(), cutoff)
+        if trouble:
+            return trouble
+        value = as_array(result)
+        if value is None or value.shape != (2,) or np.any(value % 1) or np.any(value < 0):
+            text = f"your function returned {result!r}; two numbers of atoms are expected."
+            return Feedback(WRONG, text)
+        if value.max() >= n:
+            text = f"atom {int(value.max())} does not exist: unravel the place, (i, j), with n = "
+            return Feedback(WRONG, f"{text}{n} atoms.")
+        found.append((R, chi, tuple(int(v) for v in value)))
+
+    def all_pairs(best: Callable) -> bool:
+        return all(tuple(sorted(best(R, chi))) == tuple(sorted(v)) for R, chi, v in found)
+
+    def apart(points: np.ndarray) -> np.ndarray:
+        return np.linalg.norm(points[None] - points[:, None], axis=-1)
+
+    def smallest(X: np.ndarray, allowed: np.ndarray) -> tuple[int, int]:
+        X = np.where(allowed & ~np.eye(n, dtype=bool), X, np.inf)
+        return tuple(int(k) for k in np.unravel_index(X.argmin(), X.shape))
+
+    def right(R: np.ndarray, chi: np.ndarray) -> tuple[int, int]:
+        return smallest(apart(chi), apart(R) > cutoff)
+
+    if all(i == j for _, _, (i, j) in found):
+        text = "you found an atom and itself, at distance 0: leave out i = j."
+        return Feedback(WRONG, text)
+    if all_pairs(right):
+        if all(i < j for _, _, (i, j) in found):
+            return Feedback(RIGHT, "far in space, near in SPHC space.")
+        return Feedback(WRONG, "the right pairs, but name the atom with the smaller number first.")
+    lengths = "you compared the lengths of χ; two vectors of one length may point anywhere. "
+    mistakes = [
+        (lambda R, chi: smallest(apart(chi), R[:, :1] < np.inf), "they must be far in space, too."),
+        (lambda R, chi: smallest(apart(chi), apart(R) < cutoff), "far in space means d > cutoff."),
+        (
+            lambda R, chi: smallest(apart(R), apart(R) > cutoff),
+            "these are near in space; among far pairs, the nearest in SPHC space is asked for.",
+        ),
+        (
+            lambda R, chi: smallest(-apart(chi), apart(R) > cutoff),
+            "these are the most unlike; the smallest SPHC distance is asked for.",
+        ),
+        (
+            lambda R, chi: smallest(apart(np.linalg.norm(chi, axis=1)[:, None]), apart(R) > cutoff),
+            lengths + "Take the length of the difference.",
+        ),
+        (
+            lambda R, chi: smallest(
+                np.abs((chi[None] - chi[:, None]).sum(axis=-1)), apart(R) > cutoff
+            ),
+            "a sum of differences cancels; take the root of the sum of their squares.",
+        ),
+        (
+            lambda R, chi: smallest(-(chi @ chi.T), apart(R) > cutoff),
+            "you took the largest scalar product; it grows with the lengths. Take |χⱼ − χᵢ|.",
+        ),
+    ]
+    for best, text in mistakes:
+        if all_pairs(best):
+            return Feedback(WRONG, text)
+    k = next(k for k, (R, chi, v) in enumerate(found) if tuple(sorted(v)) != right(R, chi))
+    R, chi, value = found[k]
+    best = right(R, chi)
+    text = (
+        f"in an example the atoms {best} are {apart(R)[best]:.1f} Å and X = {apart(chi)[best]:.2f} "
+        f"apart; yours, {value}, {apart(R)[value]:.1f} Å and {apart(chi)[value]:.2f}."
+    )
+    return Feedback(WRONG, text)
+
+
+@lru_cache
+def _sphere(degrees: tuple[int, ...], fineness: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Vertices and faces of a sphere, and the harmonics of its vertices."""
+    from so3krates_lite.harmonics import spherical_harmonics
+
+    sphere, faces = icosphere(fineness)
+    return sphere, faces, np.asarray(spherical_harmonics(np.float32(sphere), degrees))
+
+
+def _surface(
+    chi: Float[np.ndarray, " m_tot"], degrees: tuple[int, ...], scale: float, fineness: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Vertices, faces and values of the shape of an SPHC vector: |value| away in each direction."""
+    sphere, faces, Y = _sphere(tuple(degrees), fineness)
+    value = Y @ np.asarray(chi)
+    return scale * np.abs(value)[:, None] * sphere, faces, value
+
+
+def draw_shape(
+    ax: Axes,
+    place: Float[np.ndarray, " 3"],
+    chi: Float[np.ndarray, " m_tot"],
+    degrees: tuple[int, ...],
+    view: Float[np.ndarray, "3 3"],
+    scale: float = 1.0,
+    fineness: int = 4,
+) -> None:
+    """The shape of an atom's SPHCs as a lit surface on plain axes, among the atoms drawn there.
+
+    In each direction it is ``scale`` |f| away from ``place``, with f the sum of chi_lm Y_lm: amber
+    where f is positive, azure where negative.
+
+    Args:
+        place: to the right, up and towards the eye, as `stills.draw_molecule` returns them
+        view: rows right, up and towards the eye
+    """
+    from matplotlib.collections import TriMesh
+    from matplotlib.colors import to_rgb
+    from matplotlib.tri import Triangulation
+
+    vertices, faces, value = _surface(chi, degrees, scale, fineness)
+    if not np.abs(vertices).max() > 1e-3 * scale:
+        return
+    x, y, z = (vertices @ view.T).T
+    normal = np.zeros_like(vertices)  # of a vertex: the mean of its faces', so that no edge shows
+    corners = vertices[faces]
+    flat = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    np.add.at(normal, faces.ravel(), np.repeat(flat, 3, axis=0))
+    facing = unit(normal) @ view.T @ np.array([-0.45, 0.6, 0.66])  # the lamp: upper left, in front
+    facing = np.clip(facing, 0, 1)[:, None]
+    colour = np.where(value[:, None] > 0, to_rgb(POSITIVE), to_rgb(NEGATIVE)) * (0.6 + 0.4 * facing)
+    colour = colour + (1 - colour) * 0.35 * facing**12
+    depth = z[faces].mean(axis=1)
+    slices = np.floor((depth - depth.min()) / max(np.ptp(depth), 1e-9) * 7.99)
+    for k in range(8):  # from the back to the front, so that atoms may stand in between
+        order = np.flatnonzero(slices == k)
+        if not len(order):
+            continue
+        order = order[np.argsort(depth[order])]
+        mesh = TriMesh(Triangulation(place[0] + x, place[1] + y, faces[order]), rasterized=True)
+        mesh.set_facecolor(np.column_stack([colour, np.ones(len(colour))]))
+        mesh.set_zorder(2 + (place[2] + depth[order].mean()) / 100)
+        ax.add_collection(mesh)
+
+
+def shape_figure(
+    pictures: Sequence[Scene],
+    atom: int,
+    states: Float[np.ndarray, "steps m_tot"],
+    degrees: tuple[int, ...],
+    names: Sequence[str],
+    scale: float,
+    prefix: str = "",
+) -> go.Figure:
+    """An atom's SPHCs as a turning shape, step by step under a slider.
+
+    Args:
+        pictures: the molecule of each step, or one for all
+        atom: whose SPHCs they are
+        states: the SPHCs of each step
+        degrees: their degrees
+        names: what the slider says of each step
+        scale: Å per unit of the function that the SPHCs stand for
+        prefix: of the slider's words
+    """
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    shared, last = len(pictures) == 1, len(states) - 1
+    if shared:
+        figure.add_traces(_molecule(pictures[0]))
+    for k, chi in enumerate(states):
+        picture = pictures[0 if shared else k]
+        if not shared:
+            figure.add_traces([trace.update(visible=k == last) for trace in _molecule(picture)])
+        vertices, faces, value = _surface(chi, degrees, scale, 3)
+        limit = float(max(0.3 * np.abs(value).max(), 1e-6))
+        figure.add_mesh3d(
+            **_columns("xyz", picture.positions[atom] + vertices, np.float32),
+            **_columns("ijk", faces, np.uint16),
+            intensity=value.astype(np.float32),
+            colorscale=[[0, NEGATIVE], [0.5, "#d5d9de"], [1, POSITIVE]],
+            cmin=-limit,
+            cmax=limit,
+            showscale=False,
+            hoverinfo="skip",
+            lighting=LIGHT,
+            visible=k == last,
+        )
+    each = 1 if shared else 3
+    steps = [
+        {
+            "label": name,
+            "method": "restyle",
+            "args": [
+                {
+                    "visible": [True] * (2 * shared)
+                    + [k == shown for k in range(len(states)) for _ in range(each)]
+                }
+            ],
+        }
+        for shown, name in enumerate(names)
+    ]
+    slider = {
+        "steps": steps,
+        "active": last,
+        "currentvalue": {"prefix": prefix, "font": {"color": TEXT}},
+        "pad": {"t": 8, "b": 8, "l": 24, "r": 48},
+    }
+    widest = max(pictures, key=lambda picture: picture.half)
+    styled_scene(figure, widest, height=480)
+    if not shared:
+        figure.layout.scene.annotations = ()  # those of one molecule would stand in all steps
+    return figure.update_layout(sliders=[slider])
+
+
+def _molecule(picture: Scene, size: float = 0.55) -> list[go.Scatter3d | go.Mesh3d]:
+    """Sticks, and balls small enough to see a shape around them; light enough for many steps."""
+    import plotly.graph_objects as go
+
+    gap = np.full((len(picture.bonds), 1, 3), np.nan)
+    ends = np.concatenate([picture.positions[picture.bonds], gap], axis=1).reshape(-1, 3)
+    ball, faces = icosphere(2)
+    numbers = [int(z) for z in picture.numbers]
+    kinds = sorted(set(numbers))
+    colours = [element_colour(z) for z in kinds] * (2 if len(kinds) == 1 else 1)
+    places = np.concatenate(
+        [
+            place + size * atom_radius(z) * ball
+            for place, z in zip(picture.positions, numbers, strict=True)
+        ]
+    )
+    corners = np.concatenate([faces + k * len(ball) for k in range(len(numbers))])
+    return [
+        go.Scatter3d(
+            **_columns("xyz", ends, np.float32),
+            mode="lines",
+            line={"width": 6, "color": TEXT},
+            hoverinfo="skip",
+        ),
+        go.Mesh3d(
+            **_columns("xyz", places, np.float32),
+            **_columns("ijk", corners, np.uint16),
+            intensity=np.repeat([kinds.index(z) for z in numbers], len(ball)).astype(np.uint8),
+            colorscale=[[k / (len(colours) - 1), colour] for k, colour in enumerate(colours)],
+            cmin=0,
+            cmax=max(len(kinds) - 1, 1),
+            showscale=False,
+            hoverinfo="skip",
+            lighting=LIGHT,
+        ),
+    ]
+
+
+def _columns(names: str, table: np.ndarray, kind: type) -> dict[str, np.ndarray]:
+    return dict(zip(names, np.asarray(table, kind).T, strict=True))
+
+
+def two_distances_figure(
+    distance: Float[np.ndarray, " pairs"],
+    sphc_distance: Float[np.ndarray, " pairs"],
+    names: Sequence[str],
+    cutoff: float,
+) -> go.Figure:
+    """Every pair of atoms by its distance in space and in SPHC space; the pointer names it."""
+    import plotly.graph_objects as go
+
+    dots = go.Scatter(
+        x=np.float32(distance),
+        y=np.float32(sphc_distance),
+        mode="markers",
+        text=list(names),
+        marker={"size": 10, "color": MAGNITUDE, "line": {"width": 1, "color": TEXT}},
+        hovertemplate="%{text}<br>%{x:.2f} Å in space<br>%{y:.3f} in SPHC space<extra></extra>",
+    )
+    figure = go.Figure(dots)
+    figure.add_vline(x=cutoff, line={"dash": "dash", "color": TEXT, "width": 1.5})
+    figure.update_xaxes(title="distance d (Å)", rangemode="tozero")
+    figure.update_yaxes(title="SPHC distance X (no unit)", rangemode="tozero")
+    return styled(figure, height=440, showlegend=False)
