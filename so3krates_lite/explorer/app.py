@@ -188,7 +188,8 @@ class Explorer(widgets.VBox):
             found = tests_of_attention.pairs_tested(
                 self.potential, self.frames[self.state.frame], self.record, self.state
             )
-            plot.data, plot.layout.display = found.data, None
+            plot.show(found.data)
+            plot.layout.display = None
             return found.text
 
         def chosen() -> str:
@@ -277,7 +278,7 @@ class Explorer(widgets.VBox):
             "series": lambda: drawing.series_data(self.record, state, self.along, self.along_title),
         }
         for name, panel in self.panels.items():
-            draw[name] = lambda panel=panel, name=name: panel.set_trait("data", made[name]())
+            draw[name] = lambda panel=panel, name=name: panel.show(made[name]())
         for name, step in draw.items():
             begin = time.perf_counter()
             step()

@@ -1,7 +1,8 @@
 """From a record and a state to what each view draws: plain functions, plain values.
 
 Nothing here knows of widgets. Each function returns a dictionary that a view's script draws as it
-stands; all views of one state are drawn on one scale.
+stands, matrices as arrays and all else as plain values; all views of one state are drawn on one
+scale.
 """
 
 from __future__ import annotations
@@ -106,7 +107,8 @@ def _hex(text: str) -> tuple[float, float, float]:
 
 def best_view(positions: Float[np.ndarray, "atoms 3"]) -> Float[np.ndarray, "3 3"]:
     """Rows right, up, towards the eye: along the direction in which the molecule is thinnest."""
-    axes = np.linalg.svd(positions - positions.mean(0), full_matrices=True)[2]
+    centred = positions - positions.mean(0)
+    axes = np.linalg.eigh(centred.T @ centred)[1].T[::-1]
     return np.stack([axes[0], axes[1], np.cross(axes[0], axes[1])])
 
 
@@ -161,14 +163,14 @@ def _tube_shapes(
     rings = np.linspace(0, RINGS - 1, pieces).round().astype(int)
     width = WIDEST * np.sqrt(np.minimum(np.abs(values) / limit, 1.0))
     shapes = []
-    for n in range(len(index)):
+    paths = tubes.path[:, rings].round(3).tolist()
+    radii = (width[:, None] * tubes.taper[rings[1:]]).round(4).tolist()
+    for n, path in enumerate(paths):
         colour = figures.MAGNITUDE
         if state.quantity != "contribution":
             colour = figures.POSITIVE if values[n] > 0 else figures.NEGATIVE
         name = f"{labels[receiver[n]]} attends to {labels[sender[n]]}: {values[n]:+.3g}"
-        path = tubes.path[n, rings].round(3).tolist()
-        for a, b, ring in zip(path, path[1:], rings[1:], strict=False):
-            radius = round(float(width[n] * tubes.taper[ring]), 4)
+        for a, b, radius in zip(path, path[1:], radii[n], strict=False):
             shapes.append(["cylinder", a, b, _hex(colour), radius, name])
     return shapes
 
@@ -195,7 +197,7 @@ def matrix_data(record: AttentionRecord, state: ViewState) -> dict[str, Any]:
         "kind": "matrix",
         "title": title_of(record, state),
         "labels": figures.atom_labels(numbers[: len(matrix)]),
-        "values": _digits(matrix),
+        "values": matrix.astype(np.float32),
         "chosen": {"receiver": None, "sender": None} | _marked(state),
         **_scale(record, state),
     }
@@ -228,8 +230,11 @@ def distance_data(
         index, values, chosen = index[order], values[order], chosen[order]
     x = pairs.distance[index] if against == "distance" else sphc_distance(record, state)[index]
     kinds = figures.element_pairs(record, index, state.block)
-    names = sorted({" ".join(sorted(kind.split(" ← "))) for kind in kinds})
-    group = [names.index(" ".join(sorted(kind.split(" ← ")))) for kind in kinds]
+    ends = {kind: kind.split(" ← ") for kind in set(kinds)}
+    both = {kind: " ".join(sorted(pair)) for kind, pair in ends.items()}
+    names = sorted(set(both.values()))
+    number = {kind: names.index(name) for kind, name in both.items()}
+    turned = {kind: pair != sorted(pair) for kind, pair in ends.items()}
     envelope = None
     local = state.block in ("feature", "geometric")
     if against == "distance" and state.quantity == "weighted" and local:
@@ -244,8 +249,8 @@ def distance_data(
         "title": title_of(record, state),
         "x": _digits(x),
         "y": _digits(values),
-        "group": group,
-        "open": [kind.split(" ← ") != sorted(kind.split(" ← ")) for kind in kinds],
+        "group": [number[kind] for kind in kinds],
+        "open": [turned[kind] for kind in kinds],
         "groups": [name.replace(" ", " – ") for name in names],
         "palette": list(figures.PALETTE),
         "receiver": pairs.receiver[index].tolist(),
@@ -270,19 +275,22 @@ def sphc_distance(record: AttentionRecord, state: ViewState) -> Float[np.ndarray
 
 def overview_data(record: AttentionRecord, state: ViewState) -> dict[str, Any]:
     """Every layer and channel of the block as a small matrix, on the one scale."""
-    size = len(record.matrix(state.frame, state.block))
-    matrices = [
+    matrices = np.array(
         [
-            _digits(record.matrix(state.frame, state.block, layer, channel, state.quantity), 2)
-            for channel in range(record.n_channels(state.block))
-        ]
-        for layer in range(record.n_layers)
-    ]
+            [
+                record.matrix(state.frame, state.block, layer, channel, state.quantity)
+                for channel in range(record.n_channels(state.block))
+            ]
+            for layer in range(record.n_layers)
+        ],
+        np.float32,
+    )
     return {
         "kind": "overview",
         "title": f"{state.block} attention: all layers and channels",
         "channels": record.channel_names(state.block),
-        "size": size,
+        "size": matrices.shape[-1],
+        "layers": len(matrices),
         "matrices": matrices,
         "chosen": [state.layer, state.channel],
         **_scale(record, state),

@@ -19,6 +19,28 @@ function colours(data) {
   };
 }
 
+function floats(view) {
+  return new Float32Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
+}
+
+// A square matrix as a picture of one pixel per entry, to be drawn at any size.
+function picture(values, first, n, data) {
+  const scale = data.scale.map(([at, text]) => ({ at, rgba: text.match(/[\d.]+/g).map(Number) }));
+  const table = Array.from({ length: 511 }, (_, k) => interpolate(scale, k / 510));
+  const image = new ImageData(n, n);
+  for (let k = 0; k < n * n; k += 1) {
+    const value = values[first + k];
+    if (value === 0) continue;
+    const place = data.signed ? (value / data.limit + 1) / 2 : value / data.limit;
+    const [r, g, b, a] = table[Math.min(Math.max(Math.round(510 * place), 0), 510)];
+    image.data.set([r, g, b, 255 * a], 4 * k);
+  }
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = n;
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  return canvas;
+}
+
 function number(value, data) {
   if (value === 0) return "0";
   const text = Math.abs(value).toPrecision(3);
@@ -69,6 +91,11 @@ class Plot {
     this.pen.strokeStyle = style; this.pen.lineWidth = width; this.pen.strokeRect(x, y, w, h);
   }
 
+  paste(image, x, y, side) {
+    this.pen.imageSmoothingEnabled = image.width > side;
+    this.pen.drawImage(image, x, y, side, side);
+  }
+
   bar(data, x, y, h, colour) {
     for (let k = 0; k < h; k += 1) {
       const share = 1 - k / h, value = data.limit * (data.signed ? 2 * share - 1 : share);
@@ -87,11 +114,13 @@ class Plot {
     const n = data.labels.length, colour = colours(data), pen = this.pen;
     const left = 40, top = 30, room = Math.min(this.width - left - 84, this.height - top - 46);
     const cell = room / n, side = cell * n, gap = cell > 7 ? 1 : 0;
-    data.values.forEach((row, i) => row.forEach((value, j) => {
+    const values = floats(data.values);
+    if (gap) values.forEach((value, k) => {
       if (value === 0) return;
       pen.fillStyle = colour(value);
-      pen.fillRect(left + j * cell, top + i * cell, cell - gap, cell - gap);
-    }));
+      pen.fillRect(left + (k % n) * cell, top + Math.floor(k / n) * cell, cell - gap, cell - gap);
+    });
+    else this.paste(picture(values, 0, n, data), left, top, side);
     this.box(left, top, side, side, this.faint);
     const every = Math.max(1, Math.ceil(13 / cell));
     data.labels.forEach((name, k) => {
@@ -112,7 +141,7 @@ class Plot {
         return { picked: { atom: i }, text: data.labels[i] };
       }
       if (i < 0 || j < 0 || i >= n || j >= n) return null;
-      const text = `${data.labels[i]} attends to ${data.labels[j]}: ${number(data.values[i][j], data)}`;
+      const text = `${data.labels[i]} attends to ${data.labels[j]}: ${number(values[i * n + j], data)}`;
       return { picked: { receiver: i, sender: j }, text };
     };
   }
@@ -211,25 +240,21 @@ class Plot {
   }
 
   overview(data) {
-    const rows = data.matrices.length, columns = data.channels.length, pen = this.pen;
-    const colour = colours(data), left = 58, top = 44;
+    const rows = data.layers, columns = data.channels.length, n = data.size;
+    const colour = colours(data), values = floats(data.matrices), left = 58, top = 44;
     const tile = Math.min((this.width - left - 84) / columns, (this.height - top - 8) / rows);
-    const side = tile - 8, cell = side / data.size;
+    const side = tile - 8;
     data.channels.forEach((name, c) =>
       this.write(name, left + c * tile + side / 2, top - 11, { align: "center", size: 11 }));
-    data.matrices.forEach((row, r) => {
+    for (let r = 0; r < rows; r += 1) {
       this.write(`layer ${r}`, left - 6, top + r * tile + side / 2, { align: "right", size: 11 });
-      row.forEach((matrix, c) => {
+      for (let c = 0; c < columns; c += 1) {
         const x = left + c * tile, y = top + r * tile;
-        matrix.forEach((line, i) => line.forEach((value, j) => {
-          if (value === 0) return;
-          pen.fillStyle = colour(value);
-          pen.fillRect(x + j * cell, y + i * cell, Math.max(cell, 1), Math.max(cell, 1));
-        }));
+        this.paste(picture(values, (r * columns + c) * n * n, n, data), x, y, side);
         const here = data.chosen[0] === r && data.chosen[1] === c;
         this.box(x, y, side, side, here ? this.ink : this.faint, here ? 2.5 : 1);
-      });
-    });
+      }
+    }
     this.bar(data, left + columns * tile + 6, top, Math.max(rows * tile - 8, 60), colour);
     this.hit = (x, y) => {
       const c = Math.floor((x - left) / tile), r = Math.floor((y - top) / tile);
