@@ -1,0 +1,528 @@
+"""Checks and figures of lesson 9, GeomAtt."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+
+from so3krates_lite.figures import NEGATIVE, PALETTE, POSITIVE, TEXT, styled
+from so3krates_lite.frames import Frames
+from so3krates_lite.lessons.feedback import RIGHT, WRONG, Feedback, as_array, attempt
+from so3krates_lite.scene import Scene, element_colour, scene
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    from matplotlib.axes import Axes
+
+
+# -- checks ---------------------------------------------------------------------------------------
+
+
+def _links(rng: np.random.Generator, factors: int, n: int, f: int) -> np.ndarray:
+    """Random g of each factor, (factors, n, n, f), the same from both ends as in the model."""
+    g = rng.normal(size=(factors, n, n, f))
+    return (g + g.transpose(0, 2, 1, 3)) / 2
+
+
+def _chained(factors: Sequence[np.ndarray]) -> np.ndarray:
+    """The matrix product of all factors, for each component of its own."""
+    chain = factors[0]
+    for g in factors[1:]:
+        chain = np.einsum("ilf,ljf->ijf", chain, g)
+    return chain
+
+
+def _no_matrix(result: object, n: int) -> Feedback | None:
+    value = as_array(result)
+    if value is not None and value.shape == (n, n):
+        return None
+    found = type(result).__name__ if value is None else f"an array of shape {value.shape}"
+    return Feedback(
+        WRONG, f"your function returned {found}; one number per pair, shape {(n, n)}, is expected."
+    )
+
+
+def check_order_three(order_three: Callable) -> Feedback:
+    """Lesson 9, exercise 1: ``order_three(g, g2, spacing)``, C_ij from two factors (n, n, f).
+
+    C_ij = spacing * sum over f and over l of g_il g2_lj.
+    """
+    n, f, spacing = 5, 3, 0.05
+    g, h = _links(np.random.default_rng(0), 2, n, f)
+    result, trouble = attempt(order_three, g.copy(), h.copy(), spacing)
+    if trouble:
+        return trouble
+    each = _chained([g, h])
+    right = spacing * each.sum(-1)
+    value = as_array(result)
+    if value is not None and value.shape == each.shape:
+        return Feedback(
+            WRONG, "this is still one number per component: sum over f, the last axis, too."
+        )
+    if strange := _no_matrix(result, n):
+        return strange
+    if np.allclose(value, right):
+        return Feedback(RIGHT, "a matrix product for each component, then the sum over them.")
+    off = ~np.eye(n, dtype=bool)
+    g_off, h_off = off[..., None] * g, off[..., None] * h
+    mistakes = [
+        (each.sum(-1), "the spacing Δ of the grid is missing."),
+        (spacing**2 * each.sum(-1), "Δ stands in it once, in front of everything."),
+        (
+            spacing * _chained([h, g]).sum(-1),
+            "the factors are in the wrong order: the first link, i to l, is g; the second is g2.",
+        ),
+        (
+            spacing * (g * h).sum(-1),
+            "you multiplied pair by pair, i to j with i to j; a chain goes from i to l with g, "
+            "and from l to j with g2.",
+        ),
+        (
+            spacing * g.sum(-1) @ h.sum(-1),
+            "you summed over f before multiplying: each component has a matrix product of its "
+            "own, and the sum over f comes last.",
+        ),
+        (
+            spacing * np.einsum("ilf,mjf->ij", g, h),
+            "the two links have different atoms between them; both must meet at the same l.",
+        ),
+        (spacing * _chained([g, g]).sum(-1), "you used g for both links; the second is g2."),
+        (spacing * _chained([h, h]).sum(-1), "you used g2 for both links; the first is g."),
+        (right / n, "you took the mean over l; all chains are added up."),
+        (spacing * each.mean(-1), "you took the mean over f; components are added up."),
+        *(
+            (
+                spacing * _chained(pair).sum(-1),
+                "l runs over all atoms, i and j themselves among them.",
+            )
+            for pair in ((g_off, h), (g, h_off), (g_off, h_off))
+        ),
+    ]
+    for wrong, text in mistakes:
+        if np.allclose(value, wrong):
+            return Feedback(WRONG, text)
+    return Feedback(
+        WRONG,
+        f"in a small example C of atoms 0 and 1 is {right[0, 1]:.4f}, yours is {value[0, 1]:.4f}.",
+    )
+
+
+def check_without(without: Callable) -> Feedback:
+    """Lesson 9, exercise 2: ``without(factors, spacing, atom)``, no chain through ``atom``.
+
+    ``factors`` is a list of k - 1 arrays (n, n, f). Chains that have ``atom`` between their ends
+    are left out; those that begin or end there stay.
+    """
+    n, f, spacing = 5, 3, 0.05
+    rng = np.random.default_rng(1)
+    done: list[str] = []
+    for count, atom in ((2, 2), (3, 2), (1, 0), (4, 1)):
+        factors = list(_links(rng, count, n, f))
+        result, trouble = attempt(without, [g.copy() for g in factors], spacing, atom)
+        links = f"{count} factor{'s' if count > 1 else ''}"
+        known = f"right for {' and '.join(done)}; but for {links}: " if done else ""
+        if trouble:
+            first = trouble.state != WRONG or not done
+            return trouble if first else Feedback(WRONG, known + trouble.text)
+        if strange := _no_matrix(result, n):
+            value = as_array(result)
+            gone = value is not None and value.shape == (n - 1, n - 1)
+            text = "the atom is gone altogether; as an end of a chain it stays." if gone else None
+            return Feedback(WRONG, known + (text or strange.text))
+        value = as_array(result)
+        if np.allclose(value, right := _without(factors, spacing, atom)):
+            done.append(links)
+            continue
+        for wrong, text in _without_mistakes(factors, spacing, atom):
+            if np.allclose(value, wrong):
+                return Feedback(WRONG, known + text)
+        return Feedback(
+            WRONG,
+            f"{known}without atom {atom}, C of atoms 3 and 4 should be {right[3, 4]:.4f}, "
+            f"yours is {value[3, 4]:.4f}.",
+        )
+    return Feedback(RIGHT, "one factor of 0 wherever the chain would pass, and nothing else.")
+
+
+def _without(
+    factors: list[np.ndarray], spacing: float, atom: int, at: Sequence[int] | None = None
+) -> np.ndarray:
+    """The right answer; with ``at``, the atom is left out at these places of the chain only."""
+    others = (np.arange(len(factors[0])) != atom)[None, :, None]
+    places = range(len(factors) - 1) if at is None else at
+    inner = [g * others if m in places else g for m, g in enumerate(factors)]
+    return spacing * _chained(inner).sum(-1)
+
+
+def _without_mistakes(
+    factors: list[np.ndarray], spacing: float, atom: int
+) -> list[tuple[np.ndarray, str]]:
+    last, keep = len(factors) - 1, np.arange(len(factors[0])) != atom
+    right, whole = _without(factors, spacing, atom), spacing * _chained(factors).sum(-1)
+    both = keep[:, None] * keep[None, :]
+    early = factors[0].sum(-1)
+    for g in factors[1:]:
+        early = (early * keep) @ g.sum(-1)
+    here = "the atom may stand at each place between the ends: leave it out at every one."
+    return [
+        (whole, "nothing has changed: the chains through the atom are still there."),
+        (whole - right, "these are the chains through the atom; the others are asked for."),
+        (right / spacing, "the spacing Δ is missing."),
+        (
+            np.where(both, right, 0),
+            "a chain may begin and end at the atom: only the places in between count.",
+        ),
+        (right * keep[:, None], "a chain may begin at the atom: only the places in between count."),
+        (right * keep, "a chain may end at the atom: only the places in between count."),
+        (_without(factors, spacing, atom, [0]), f"you left it out at the first place only; {here}"),
+        (
+            _without(factors, spacing, atom, [last - 1]),
+            f"you left it out at the last place only; {here}",
+        ),
+        (spacing * early, "the sum over f comes last, after all products."),
+        (
+            _without(factors[::-1], spacing, atom),
+            "the factors stand in reverse order.",
+        ),
+    ]
+
+
+def _distances(positions: np.ndarray) -> Float[np.ndarray, "n n"]:
+    return np.linalg.norm(positions[:, None] - positions, axis=-1)
+
+
+def check_same_chains(same_chains: Callable) -> Feedback:
+    """Lesson 9, exercise 3: ``same_chains(d, d_other, order)``, as seen from atom 0.
+
+    Takes two matrices of distances (n, n); says whether the chains of order - 1 distances that
+    begin at atom 0 agree, each as often in one as in the other, to 1e-6 Å.
+    """
+    from so3krates_lite.experiments.shapes import SHAPES  # imported here: it brings jax along
+
+    square, tetrahedron = (_distances(shape) for shape in SHAPES["A"])
+    above, beside = (_distances(shape) for shape in SHAPES["B"])
+    renumbered = square[np.ix_([0, 3, 1, 4, 2], [0, 3, 1, 4, 2])]
+    from_corner = square[np.ix_([1, 0, 2, 3, 4], [1, 0, 2, 3, 4])]
+    line, other_line = np.array([0, 1, 2, -1.0]), np.array([0, 1, 2, -2.0])
+    on_line, on_other = (_distances(np.c_[x, 0 * x, 0 * x]) for x in (line, other_line))
+    shaken = renumbered + 1e-12 * (1 - np.eye(5)) * np.arange(5) * np.arange(5)[:, None]
+    # two atoms 1 Å away and two 2 Å away: the pairs swap their widths and nothing else
+    hinge, swapped = (
+        _distances(
+            np.array(
+                [
+                    (0, 0, 0),
+                    *((x, (1 - a * a) ** 0.5, 0) for x in (a, -a)),
+                    *((x, 0, (4 - b * b) ** 0.5) for x in (b, -b)),
+                ]
+            )
+        )
+        for a, b in ((0.75, 0.6), (0.6, 0.75))
+    )
+    cases = [
+        (square, square, 2, True, "a shape has the same chains as itself."),
+        (
+            square,
+            renumbered,
+            3,
+            True,
+            "numbering the other atoms anew changes nothing: sort the chains before you compare.",
+        ),
+        (
+            square,
+            shaken,
+            3,
+            True,
+            "distances that differ by 1e-12 are equal here: round them before you compare, and "
+            "before you sort.",
+        ),
+        (
+            on_line,
+            on_other,
+            2,
+            False,
+            "the distances 0, 1, 1, 2 and 0, 1, 2, 2 are not the same: count how often each "
+            "chain occurs (a list, not a set).",
+        ),
+        (
+            square,
+            from_corner,
+            2,
+            False,
+            "seen from a corner the square is another thing: chains begin at atom 0.",
+        ),
+        (
+            square,
+            tetrahedron,
+            2,
+            True,
+            "at order 2 a chain is one distance from atom 0; square and tetrahedron agree in them.",
+        ),
+        (
+            square,
+            tetrahedron,
+            3,
+            False,
+            "at order 3 a chain has two distances, and the corners of a square are not as far "
+            "from each other as those of a tetrahedron.",
+        ),
+        (
+            hinge,
+            swapped,
+            3,
+            False,
+            "keep the two distances of a chain together: here each step alone has the same "
+            "distances, but the pairs of them differ.",
+        ),
+        (above, beside, 3, True, "the shapes of set B agree at order 3."),
+        (
+            above,
+            beside,
+            4,
+            False,
+            "at order 4 a chain has three distances, and the shapes of set B differ.",
+        ),
+    ]
+    for one, other, order, right, text in cases:
+        result, trouble = attempt(same_chains, one.copy(), other.copy(), order)
+        if trouble:
+            return trouble
+        value = as_array(result)
+        if value is None or value.ndim or value not in (0, 1):
+            found = type(result).__name__ if value is None else f"{result!r}"
+            return Feedback(WRONG, f"your function returned {found}; True or False is expected.")
+        if bool(value) != right:
+            return Feedback(WRONG, f"order {order}: yours says {bool(value)}, but {text}")
+    return Feedback(RIGHT, "this is a proof: no parameters can tell apart what has equal chains.")
+
+
+def check_reach(reach: Callable) -> Feedback:
+    """Lesson 9, exercise 4: ``reach(layers, order)``, distances in the longest chain behind v_i."""
+    given = [(1, 2), (1, 4), (3, 2), (2, 3), (3, 4), (5, 3)]
+    answers = []
+    for layers, order in given:
+        result, trouble = attempt(reach, layers, order)
+        if trouble:
+            return trouble
+        value = as_array(result)
+        if value is None or value.ndim or value % 1 != 0:
+            return Feedback(WRONG, f"your function returned {result!r}, no whole number.")
+        answers.append(int(value))
+    for formula, text in (
+        (lambda n, k: n * k, "a chain of order k has k atoms, and k - 1 distances between them."),
+        (
+            lambda n, k: n * (k - 1) + 1,
+            "this counts the atoms of the chain; it has one distance less.",
+        ),
+        (lambda n, k: k - 1, "this is one layer; the next one hangs its chains on those."),
+        (lambda n, k: n + k - 2, "a layer adds a whole chain, k - 1 distances, and not just one."),
+        (lambda n, k: n, "a layer adds k - 1 distances; one is right for order 2 only."),
+        (
+            lambda n, k: (k - 1) ** n,
+            "chains are hung one on another: their lengths add up and do not multiply.",
+        ),
+    ):
+        if answers == [formula(*each) for each in given]:
+            return Feedback(WRONG, text)
+    right = [layers * (order - 1) for layers, order in given]
+    if answers == right:
+        return Feedback(RIGHT, "each layer hangs k - 1 more distances on the chain.")
+    k = next(k for k in range(len(given)) if answers[k] != right[k])
+    layers, order = given[k]
+    return Feedback(
+        WRONG,
+        f"{layers} layer{'s' if layers > 1 else ''} of order {order} reach {right[k]} distances, "
+        f"yours says {answers[k]}.",
+    )
+
+
+# -- figures --------------------------------------------------------------------------------------
+
+
+def overlap_figure(
+    grid: Float[np.ndarray, "D"],
+    gamma: float,
+    distances: Float[np.ndarray, "points"],
+    learned: Float[np.ndarray, "layers points"],
+    every: int = 15,
+) -> go.Figure:
+    """An atom that moves away, under a slider: the two densities, and the attention of order 2.
+
+    Args:
+        grid: places mu of the densities, Å
+        gamma: 1/Å^2
+        distances: of the curves, Å
+        learned: C of order 2 in each layer at these distances
+        every: how many distances the slider goes on by
+    """
+    from plotly.subplots import make_subplots
+
+    stops, at_stops = distances[::every], learned[:, ::every]
+    start = int(np.abs(stops - 1.5).argmin())
+    rho = np.float32(np.exp(-gamma * (stops[:, None] - grid) ** 2))
+    figure = make_subplots(
+        rows=1,
+        cols=2,
+        horizontal_spacing=0.12,
+        subplot_titles=("densities on the grid", "attention of order 2"),
+    )
+    figure.add_scatter(
+        x=grid, y=rho[0], name="ρ(0), the atom itself", line_color=TEXT, row=1, col=1
+    )
+    fill = {"fill": "tozeroy", "line_color": PALETTE[1], "name": "ρ(d), its neighbour"}
+    for layer, curve in enumerate(learned):
+        colour = PALETTE[(0, 2, 3)[layer % 3]]
+        line = {"color": colour, "width": 2.5}
+        figure.add_scatter(x=distances, y=curve, name=f"layer {layer}", line=line, row=1, col=2)
+    dots = {"mode": "markers", "marker": {"size": 11, "color": PALETTE[1]}, "showlegend": False}
+    still = len(figure.data)
+    for k, d in enumerate(stops):  # one pair of traces for each step: light, as arrays
+        shown = k == start
+        figure.add_scatter(x=grid, y=rho[k], **fill, visible=shown, row=1, col=1)
+        place = np.full(len(learned), d)
+        figure.add_scatter(x=place, y=at_stops[:, k], name="C", **dots, visible=shown, row=1, col=2)
+    moving = list(range(still, len(figure.data)))
+    steps = [
+        {
+            "label": f"{d:.1f}",
+            "method": "restyle",
+            "args": [{"visible": [n // 2 == k for n in range(len(moving))]}, moving],
+        }
+        for k, d in enumerate(stops)
+    ]
+    figure.update_xaxes(title="place on the grid μ (Å)", row=1, col=1)
+    figure.update_yaxes(title="density ρ (no unit)", row=1, col=1)
+    figure.update_xaxes(title="distance d (Å)", row=1, col=2)
+    figure.update_yaxes(title="correlation C (no unit)", row=1, col=2)
+    current = {"prefix": "distance ", "suffix": " Å", "font": {"color": TEXT}}
+    slider = {"steps": steps, "active": start, "currentvalue": current, "pad": {"t": 48}}
+    styled(figure, height=470, sliders=[{**slider, "font": {"size": 9, "color": TEXT}}])
+    return figure.update_layout(margin_t=48, legend={"orientation": "h", "y": -0.55})
+
+
+def draw_chains(
+    ax: Axes,
+    picture: Scene,
+    i: int,
+    j: int,
+    values: Float[np.ndarray, "atoms"],
+    limit: float | None = None,
+) -> None:
+    """A molecule with the chains from atom i over each atom l to atom j, as wide as they count.
+
+    Amber chains add, azure ones subtract. A chain over i or j itself is a loop there and a line.
+
+    Args:
+        values: of the chain over each l
+        limit: value of the widest chain; None: the largest
+    """
+    from so3krates_lite.stills import draw_molecule
+
+    places = draw_molecule(ax, picture)[:, :2]
+    limit = limit or float(np.abs(values).max())
+    t = np.linspace(0, 1, 60)[:, None]
+    start, end = places[i], places[j]
+    across = np.array([-1.0, 1.0]) * (end - start)[::-1]
+    for l, value in enumerate(values):
+        style = {
+            "color": NEGATIVE if value < 0 else POSITIVE,
+            "linewidth": 9 * np.sqrt(abs(value) / limit),
+            "alpha": 0.75,
+            "solid_capstyle": "round",
+            "zorder": 1.5,
+        }
+        through = places[l]
+        if l in (i, j):  # beside the straight line, i's to the left and j's to the right
+            through = (start + end) / 2 + (0.12 if l == i else -0.12) * across
+            out = places[l] - places.mean(axis=0)
+            centre = places[l] + 0.42 * out / max(float(np.linalg.norm(out)), 1e-9)
+            turn = 2 * np.pi * t[:, 0]
+            ax.plot(centre[0] + 0.4 * np.cos(turn), centre[1] + 0.4 * np.sin(turn), **style)
+        bend = 2 * through - (start + end) / 2  # the parabola passes through l half-way
+        path = (1 - t) ** 2 * start + 2 * t * (1 - t) * bend + t**2 * end
+        ax.plot(*path.T, **style)
+    ax.margins(0.14)
+
+
+_EDGES = {"A": [(0, 1), (0, 2), (0, 3), (0, 4)], "B": [(1, 2), (3, 4), (0, 5)]}
+_EYE = {"A": np.array([0.9, -0.1, 0.55]), "B": np.array([0.6, -0.9, 0.45])}  # looked at thence
+
+
+def draw_shapes(panels: Sequence[Axes], which: str) -> None:
+    """Both shapes of a set from one side, on one scale. "i" is the atom that looks around."""
+    from so3krates_lite.experiments.shapes import NAMES, SHAPES
+    from so3krates_lite.stills import draw_molecule
+
+    out = _EYE[which] / np.linalg.norm(_EYE[which])
+    right = np.cross([0, 0, 1], out)
+    right = right / np.linalg.norm(right)
+    view = np.stack([right, np.cross(out, right), out])
+    for ax, positions, name in zip(panels, SHAPES[which], NAMES[which], strict=True):
+        frames = Frames(np.full((1, len(positions)), 6), positions[None])
+        labels = ["i", *map(str, range(1, len(positions)))]
+        picture = dataclasses.replace(
+            scene(frames), positions=positions, bonds=np.array(_EDGES[which]), labels=labels
+        )
+        if which == "B":
+            for edge in _cube():
+                ax.plot(*(edge @ view[:2].T).T, color=TEXT, linewidth=0.8, alpha=0.5, zorder=1)
+        places = draw_molecule(ax, picture, view, labels=False, size=0.48)
+        for place, label in zip(places, labels, strict=True):
+            style = {"ha": "center", "va": "center", "fontsize": 8, "fontweight": "bold"}
+            ax.text(*place[:2], label, color="#ffffff", zorder=8, **style)
+        ax.set(title=f"set {which}: {name}", xlim=(-1.6, 1.6), ylim=(-1.3, 1.3))
+        ax.set_rasterization_zorder(9)  # many small discs: an image is lighter
+
+
+def _cube() -> Float[np.ndarray, "edges 2 3"]:
+    """Edges of the cube that set B stands in, Å."""
+    corners = 0.75 * np.stack(np.meshgrid(*[[-1, 1]] * 3), -1).reshape(-1, 3)
+    near = np.isclose(_distances(corners), 1.5)
+    return corners[np.argwhere(np.triu(near))]
+
+
+def shapes_figure(which: str) -> go.Figure:
+    """Both shapes of a set side by side, to be turned. "i" is the atom that looks around."""
+    from plotly.subplots import make_subplots
+
+    from so3krates_lite.experiments.shapes import NAMES, SHAPES
+
+    figure = make_subplots(
+        rows=1, cols=2, specs=[[{"type": "scene"}] * 2], subplot_titles=NAMES[which]
+    )
+    colour, gap = element_colour(6), np.full((1, 3), np.nan)
+    for k, positions in enumerate(SHAPES[which]):
+        sticks = np.concatenate([np.vstack([positions[list(e)], gap]) for e in _EDGES[which]])
+        labels = ["i", *map(str, range(1, len(positions)))]
+        ball = {"size": 20, "color": colour, "line": {"color": TEXT, "width": 2}}
+        traces = [
+            {"mode": "lines", "line": {"color": colour, "width": 9}, "hoverinfo": "skip"},
+            {"mode": "markers", "marker": ball, "text": labels, "hoverinfo": "text"},
+        ]
+        for points, style in zip((sticks, positions), traces, strict=True):
+            figure.add_scatter3d(**_xyz(points), **style, row=1, col=k + 1)
+        names = [  # on top of all, where sticks cannot hide them
+            {"text": f"<b>{label}</b>", "showarrow": False, "font": {"color": "#ffffff"}, **place}
+            for label, place in zip(labels, map(_point, positions), strict=True)
+        ]
+        figure.update_scenes(annotations=names, row=1, col=k + 1)
+        if which == "B":
+            edges = np.concatenate([np.vstack([edge, gap]) for edge in _cube()])
+            thin = {"mode": "lines", "line": {"color": TEXT, "width": 1}, "hoverinfo": "skip"}
+            figure.add_scatter3d(**_xyz(edges), **thin, row=1, col=k + 1)
+    axes = {f"{axis}axis": {"visible": False, "range": [-1.3, 1.3]} for axis in "xyz"}
+    figure.update_scenes(**axes, aspectmode="cube", camera_eye=_point(1.45 * _EYE[which]))
+    styled(figure, height=380, margin={"l": 0, "r": 0, "t": 40, "b": 0}, showlegend=False)
+    return figure.update_layout(scene_bgcolor="rgba(0,0,0,0)", scene2_bgcolor="rgba(0,0,0,0)")
+
+
+def _xyz(points: Float[np.ndarray, "points 3"]) -> dict[str, np.ndarray]:
+    return dict(zip("xyz", np.asarray(points, np.float32).T, strict=True))
+
+
+def _point(position: Float[np.ndarray, "3"]) -> dict[str, float]:
+    return dict(zip("xyz", position.tolist(), strict=True))
