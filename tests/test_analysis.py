@@ -390,7 +390,8 @@ def test_wrong_choices_are_named(call, message):
 def test_nothing_heavy_is_imported_before_it_is_used():
     code = (
         "import sys\n"
-        "from so3krates_lite import analysis, attention_figures, export, tables\n"
+        "from so3krates_lite import analysis, attention_figures, comparison_figures\n"
+        "from so3krates_lite import export, tables\n"
         "heavy = ('jax', 'ase', 'plotly', 'scipy', 'pandas', 'xarray', 'matplotlib')\n"
         "print([m for m in heavy if m in sys.modules])"
     )

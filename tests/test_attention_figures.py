@@ -11,6 +11,7 @@ from test_analysis import correlation_record
 
 from so3krates_lite import analysis
 from so3krates_lite import attention_figures as drawn
+from so3krates_lite import comparison_figures as compared
 from so3krates_lite.errors import UserError
 from so3krates_lite.figures import DIVERGING, FORMULA
 from so3krates_lite.record import AttentionRecord
@@ -59,7 +60,7 @@ def test_scales_stay_over_frames_and_are_centred_on_zero(record):
     low, high = ends(drawn.overview(record, quantity="contribution"))
     assert low == 0 and high == record.limit("feature", "contribution")
     assert ends(drawn.overview(record, limit=2.5)) == (-2.5, 2.5)
-    scales = {ends(drawn.path_sum_figure(record, frame)) for frame in range(3)}
+    scales = {ends(compared.path_sum_figure(record, frame)) for frame in range(3)}
     sizes = [np.abs(analysis.path_sum(record, k)).max() for k in range(3)]
     assert scales == {(-max(sizes), max(sizes))}
 
@@ -138,7 +139,7 @@ def test_a_dihedral_that_goes_back_and_forth_has_dots_and_a_mean():
 
 def test_two_heads_are_compared_on_one_scale(record):
     one, other = {"channel": 0}, {"channel": 2, "frame": 1}
-    figure = drawn.comparison(record, record, one, other)
+    figure = compared.comparison(record, record, one, other)
     a, b, less = figure.data
     np.testing.assert_array_equal(a.z, record.matrix(0))
     np.testing.assert_array_equal(b.z, record.matrix(1, channel=2))
@@ -150,7 +151,7 @@ def test_two_heads_are_compared_on_one_scale(record):
 
 def test_two_architectures_are_compared_on_two_stated_scales():
     a, b = ethanol_record(), correlation_record()
-    figure = drawn.comparison(a, b, names=("So3krates", "GeomAtt"))
+    figure = compared.comparison(a, b, names=("So3krates", "GeomAtt"))
     for panel, record in zip(figure.data, (a, b), strict=False):
         np.testing.assert_allclose(panel.z, record.matrix() / record.limit())
         np.testing.assert_array_equal(panel.customdata, record.matrix())
@@ -164,17 +165,17 @@ def test_weak_attention_of_an_untrained_model_looks_weak():
     trained = ethanol_record()
     faint = BlockAttention(*(0.01 * a for a in vars(trained.feature).values()))
     untrained = dataclasses.replace(trained, feature=faint)
-    figure = drawn.comparison(trained, untrained)
+    figure = compared.comparison(trained, untrained)
     assert ends(figure)[1] == trained.limit()
     assert np.abs(figure.data[1].z).max() <= 0.011 * ends(figure)[1]
-    apart = drawn.comparison(trained, untrained, shared=False)
+    apart = compared.comparison(trained, untrained, shared=False)
     np.testing.assert_allclose(apart.data[0].z, apart.data[1].z)
     np.testing.assert_allclose(apart.data[2].z, 0, atol=1e-12)
 
 
 def test_sizes_are_compared_from_zero_and_their_difference_around_it(record):
     choice = {"quantity": "contribution", "channel": "norm"}
-    figure = drawn.comparison(record, record, choice, choice | {"frame": 2})
+    figure = compared.comparison(record, record, choice, choice | {"frame": 2})
     low, high = ends(figure)
     assert low == 0 and ends(figure, "coloraxis2") == (-high, high)
     assert figure.data[2].coloraxis == "coloraxis2"
@@ -183,15 +184,15 @@ def test_sizes_are_compared_from_zero_and_their_difference_around_it(record):
 
 
 def test_what_lies_beyond_a_scale_is_counted(record):
-    figure = drawn.comparison(record, record, limit=0.05)
+    figure = compared.comparison(record, record, limit=0.05)
     many = sum(int((np.abs(panel.z) > 0.05).sum()) for panel in figure.data)
     assert many > 0 and f"{many} cell(s) lie beyond the end" in caption(figure)
     with pytest.raises(UserError, match="must be more than 0"):
-        drawn.comparison(record, record, limit=0)
+        compared.comparison(record, record, limit=0)
 
 
 def test_a_path_sum_says_that_it_is_a_heuristic(record):
-    figure = drawn.path_sum_figure(record, 1, channel="mean")
+    figure = compared.path_sum_figure(record, 1, channel="mean")
     np.testing.assert_array_equal(figure.data[0].z, analysis.path_sum(record, 1, channel="mean"))
     assert "heuristic" in figure.layout.title.text and "A heuristic" in caption(figure)
 
@@ -201,26 +202,26 @@ def test_causal_figure_states_the_rank_correlation_of_sizes():
     rng = np.random.default_rng(0)
     attention, noise = rng.normal(size=(2, 60))
     effect = np.exp(np.abs(attention)) * np.sign(noise)  # the same order, another shape and sign
-    figure = drawn.causal_figure(attention, effect, labels=[f"p{k}" for k in range(60)])
+    figure = compared.causal_figure(attention, effect, labels=[f"p{k}" for k in range(60)])
     (dots,) = figure.data
     np.testing.assert_array_equal(dots.x, np.abs(attention))
     np.testing.assert_array_equal(dots.y, np.abs(effect))
     assert dots.text[59] == "p59"
     assert "+1.00" in figure.layout.title.text
     assert "says nothing of what the real molecule would do" in caption(figure)
-    two = drawn.causal_figure(attention, noise, effect)
+    two = compared.causal_figure(attention, noise, effect)
     rank = scipy_stats.spearmanr(np.abs(attention), np.abs(noise)).statistic
     assert f"{rank:+.2f}; against sensitivity +1.00" in two.layout.title.text
     assert two.data[1].xaxis == "x2" and "both directions" in caption(two)
 
 
 def test_effects_without_an_order_are_drawn_without_a_rank():
-    figure = drawn.causal_figure(np.arange(5.0), np.zeros(5))
+    figure = compared.causal_figure(np.arange(5.0), np.zeros(5))
     assert "not defined" in figure.layout.title.text and "no order" in caption(figure)
     with pytest.raises(UserError, match=r"found shape \(4,\) for attention of shape \(5,\)"):
-        drawn.causal_figure(np.arange(5.0), np.zeros(4))
+        compared.causal_figure(np.arange(5.0), np.zeros(4))
     with pytest.raises(UserError, match="finite number"):
-        drawn.causal_figure(np.arange(5.0), np.full(5, np.nan))
+        compared.causal_figure(np.arange(5.0), np.full(5, np.nan))
 
 
 def test_every_figure_is_transparent_and_needs_no_webgl(record):
@@ -229,9 +230,9 @@ def test_every_figure_is_transparent_and_needs_no_webgl(record):
         drawn.overview(correlation_record()),
         drawn.attention_against_sphc_distance(record),
         drawn.series_figure(record, [(0, 1)]),
-        drawn.comparison(record, record),
-        drawn.path_sum_figure(correlation_record()),
-        drawn.causal_figure(np.arange(4.0), np.arange(4.0)),
+        compared.comparison(record, record),
+        compared.path_sum_figure(correlation_record()),
+        compared.causal_figure(np.arange(4.0), np.arange(4.0)),
     ):
         assert figure.layout.paper_bgcolor == figure.layout.plot_bgcolor == "rgba(0,0,0,0)"
         assert {trace.type for trace in figure.data} <= {"heatmap", "scatter"}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from synthetic import ethanol_record
 
-from so3krates_lite import attention_figures, curves, export, figures
+from so3krates_lite import attention_figures, comparison_figures, curves, export, figures
 from so3krates_lite.errors import UserError
 from so3krates_lite.export import save_figure, still
 
@@ -28,9 +28,9 @@ FIGURES = {
     "overview": lambda: attention_figures.overview(RECORD),
     "sphc": lambda: attention_figures.attention_against_sphc_distance(RECORD, 0),
     "series": lambda: attention_figures.series_figure(RECORD, [(0, 1), (2, None)]),
-    "comparison": lambda: attention_figures.comparison(RECORD, RECORD, {}, {"channel": 1}),
-    "paths": lambda: attention_figures.path_sum_figure(RECORD),
-    "causal": lambda: attention_figures.causal_figure(RISING, RISING**2, RISING),
+    "comparison": lambda: comparison_figures.comparison(RECORD, RECORD, {}, {"channel": 1}),
+    "paths": lambda: comparison_figures.path_sum_figure(RECORD),
+    "causal": lambda: comparison_figures.causal_figure(RISING, RISING**2, RISING),
 }
 
 

@@ -11,7 +11,12 @@ import pytest
 from so3krates_lite import lessons
 from so3krates_lite.experiments.shapes import SHAPES
 from so3krates_lite.frames import Frames
-from so3krates_lite.lessons.geomatt import draw_chains, draw_shapes, overlap_figure, shapes_figure
+from so3krates_lite.lessons.geomatt_figures import (
+    draw_chains,
+    draw_shapes,
+    overlap_figure,
+    shapes_figure,
+)
 from so3krates_lite.scene import scene
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from so3krates_lite import lessons
 from so3krates_lite.harmonics import spherical_harmonics
-from so3krates_lite.lessons import harmonics as pictures
+from so3krates_lite.lessons import harmonics_figures as pictures
+from so3krates_lite.lessons.harmonics import arrangements
 
 FACTOR = np.sqrt(3 / (4 * np.pi))
 
@@ -184,7 +185,7 @@ def test_lowest_degree_names_the_mistake(answer, words):
 
 
 def test_lowest_degree_knows_an_answer_that_holds_upright_only():
-    shapes = [*pictures.arrangements().values(), np.array([[1.0, -1, 0]]) / np.sqrt(2)]
+    shapes = [*arrangements().values(), np.array([[1.0, -1, 0]]) / np.sqrt(2)]
     right = [1, 2, 2, 3, 4, 4, 6, 1]
 
     def upright(r, Y):
@@ -198,7 +199,7 @@ def test_the_view_is_a_rotation_and_arrangements_have_length_one():
     assert np.allclose(pictures.VIEW @ pictures.VIEW.T, np.eye(3))
     assert np.isclose(np.linalg.det(pictures.VIEW), 1)
     assert pictures.VIEW[1, 2] > 0.8  # z points up
-    for directions in pictures.arrangements().values():
+    for directions in arrangements().values():
         assert np.allclose(np.linalg.norm(directions, axis=1), 1)
 
 

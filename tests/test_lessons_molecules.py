@@ -9,7 +9,7 @@ import pytest
 
 import so3krates_lite as s3
 from so3krates_lite import lessons, scene
-from so3krates_lite.lessons import molecules
+from so3krates_lite.lessons import molecules_figures
 
 FACTOR = 51.42206747632595  # eV/Å per Hartree/bohr
 HARTREE, BOHR, KCAL = 27.211386245988, 0.529177210903, 23.0605
@@ -230,7 +230,7 @@ def test_neighbour_count_names_the_mistake(answer, words):
 
 def test_figures_of_the_lesson_are_valid_json_and_follow_their_sliders():
     frames = s3.load("ethanol-gfn2")
-    shown = molecules.neighbour_figure(scene.scene(frames, 0), 0, (1.3, 1.8, 5))
+    shown = molecules_figures.neighbour_figure(scene.scene(frames, 0), 0, (1.3, 1.8, 5))
     text = shown.to_json()
     assert "NaN" not in text and len(json.loads(text)["layout"]["sliders"][0]["steps"]) == 3
     titles = [step.args[1]["title.text"] for step in shown.layout.sliders[0].steps]
@@ -238,11 +238,11 @@ def test_figures_of_the_lesson_are_valid_json_and_follow_their_sliders():
     rays = shown.layout.sliders[0].steps[1].args[0]["x"][0]
     assert len(rays) == 3 * 4  # four neighbours: a start, an end and a gap each
 
-    bars = molecules.basis_slider([1.0, 4.9], 8, 5.0)
+    bars = molecules_figures.basis_slider([1.0, 4.9], 8, 5.0)
     raw, faded = bars.layout.sliders[0].steps[1].args[0]["y"]
     assert max(raw) > 0.9 and max(faded) < 0.01
 
 
 def test_pair_kinds_are_named_carbon_first():
-    names, kind = molecules.pair_kinds(np.array([1, 8, 6, 6]), [0, 0, 1, 2], [1, 2, 2, 3])
+    names, kind = molecules_figures.pair_kinds(np.array([1, 8, 6, 6]), [0, 0, 1, 2], [1, 2, 2, 3])
     assert [names[k] for k in kind] == ["O–H", "C–H", "C–O", "C–C"]

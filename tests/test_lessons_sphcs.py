@@ -10,7 +10,7 @@ import pytest
 
 import so3krates_lite as s3
 from so3krates_lite import lessons, scene, stills
-from so3krates_lite.lessons.sphcs import draw_shape, shape_figure, two_distances_figure
+from so3krates_lite.lessons.sphcs_figures import draw_shape, shape_figure, two_distances_figure
 
 
 def wrong(feedback: lessons.Feedback, *words: str) -> None:

@@ -1,0 +1,221 @@
+"""Figures of lesson 3, spherical harmonic coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+
+from so3krates_lite.figures import MAGNITUDE, NEGATIVE, POSITIVE, TEXT, styled
+from so3krates_lite.molecule3d import LIGHT, styled_scene
+from so3krates_lite.scene import Scene, atom_radius, element_colour
+from so3krates_lite.shapes import icosphere, unit
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    from matplotlib.axes import Axes
+
+
+@lru_cache
+def _sphere(degrees: tuple[int, ...], fineness: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Vertices and faces of a sphere, and the harmonics of its vertices."""
+    from so3krates_lite.harmonics import spherical_harmonics
+
+    sphere, faces = icosphere(fineness)
+    return sphere, faces, np.asarray(spherical_harmonics(np.float32(sphere), degrees))
+
+
+def _surface(
+    chi: Float[np.ndarray, " m_tot"], degrees: tuple[int, ...], scale: float, fineness: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Vertices, faces and values of the shape of an SPHC vector: |value| away in each direction."""
+    sphere, faces, Y = _sphere(tuple(degrees), fineness)
+    value = Y @ np.asarray(chi)
+    return scale * np.abs(value)[:, None] * sphere, faces, value
+
+
+def draw_shape(
+    ax: Axes,
+    place: Float[np.ndarray, " 3"],
+    chi: Float[np.ndarray, " m_tot"],
+    degrees: tuple[int, ...],
+    view: Float[np.ndarray, "3 3"],
+    scale: float = 1.0,
+    fineness: int = 4,
+) -> None:
+    """The shape of an atom's SPHCs as a lit surface on plain axes, among the atoms drawn there.
+
+    In each direction it is ``scale`` |f| away from ``place``, with f the sum of chi_lm Y_lm: amber
+    where f is positive, azure where negative.
+
+    Args:
+        place: to the right, up and towards the eye, as `stills.draw_molecule` returns them
+        view: rows right, up and towards the eye
+    """
+    from matplotlib.collections import TriMesh
+    from matplotlib.colors import to_rgb
+    from matplotlib.tri import Triangulation
+
+    vertices, faces, value = _surface(chi, degrees, scale, fineness)
+    if not np.abs(vertices).max() > 1e-3 * scale:
+        return
+    x, y, z = (vertices @ view.T).T
+    normal = np.zeros_like(vertices)  # of a vertex: the mean of its faces', so that no edge shows
+    corners = vertices[faces]
+    flat = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    np.add.at(normal, faces.ravel(), np.repeat(flat, 3, axis=0))
+    facing = unit(normal) @ view.T @ np.array([-0.45, 0.6, 0.66])  # the lamp: upper left, in front
+    facing = np.clip(facing, 0, 1)[:, None]
+    colour = np.where(value[:, None] > 0, to_rgb(POSITIVE), to_rgb(NEGATIVE)) * (0.6 + 0.4 * facing)
+    colour = colour + (1 - colour) * 0.35 * facing**12
+    depth = z[faces].mean(axis=1)
+    slices = np.floor((depth - depth.min()) / max(np.ptp(depth), 1e-9) * 7.99)
+    for k in range(8):  # from the back to the front, so that atoms may stand in between
+        order = np.flatnonzero(slices == k)
+        if not len(order):
+            continue
+        order = order[np.argsort(depth[order])]
+        mesh = TriMesh(Triangulation(place[0] + x, place[1] + y, faces[order]), rasterized=True)
+        mesh.set_facecolor(np.column_stack([colour, np.ones(len(colour))]))
+        mesh.set_zorder(2 + (place[2] + depth[order].mean()) / 100)
+        ax.add_collection(mesh)
+
+
+def shape_figure(
+    pictures: Sequence[Scene],
+    atom: int,
+    states: Float[np.ndarray, "steps m_tot"],
+    degrees: tuple[int, ...],
+    names: Sequence[str],
+    scale: float,
+    prefix: str = "",
+) -> go.Figure:
+    """An atom's SPHCs as a turning shape, step by step under a slider.
+
+    Args:
+        pictures: the molecule of each step, or one for all
+        atom: whose SPHCs they are
+        states: the SPHCs of each step
+        degrees: their degrees
+        names: what the slider says of each step
+        scale: Å per unit of the function that the SPHCs stand for
+        prefix: of the slider's words
+    """
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    shared, last = len(pictures) == 1, len(states) - 1
+    if shared:
+        figure.add_traces(_molecule(pictures[0]))
+    for k, chi in enumerate(states):
+        picture = pictures[0 if shared else k]
+        if not shared:
+            figure.add_traces([trace.update(visible=k == last) for trace in _molecule(picture)])
+        vertices, faces, value = _surface(chi, degrees, scale, 3)
+        limit = float(max(0.3 * np.abs(value).max(), 1e-6))
+        figure.add_mesh3d(
+            **_columns("xyz", picture.positions[atom] + vertices, np.float32),
+            **_columns("ijk", faces, np.uint16),
+            intensity=value.astype(np.float32),
+            colorscale=[[0, NEGATIVE], [0.5, "#d5d9de"], [1, POSITIVE]],
+            cmin=-limit,
+            cmax=limit,
+            showscale=False,
+            hoverinfo="skip",
+            lighting=LIGHT,
+            visible=k == last,
+        )
+    each = 1 if shared else 3
+    steps = [
+        {
+            "label": name,
+            "method": "restyle",
+            "args": [
+                {
+                    "visible": [True] * (2 * shared)
+                    + [k == shown for k in range(len(states)) for _ in range(each)]
+                }
+            ],
+        }
+        for shown, name in enumerate(names)
+    ]
+    slider = {
+        "steps": steps,
+        "active": last,
+        "currentvalue": {"prefix": prefix, "font": {"color": TEXT}},
+        "pad": {"t": 8, "b": 8, "l": 24, "r": 48},
+    }
+    widest = max(pictures, key=lambda picture: picture.half)
+    styled_scene(figure, widest, height=480)
+    if not shared:
+        figure.layout.scene.annotations = ()  # those of one molecule would stand in all steps
+    return figure.update_layout(sliders=[slider])
+
+
+def _molecule(picture: Scene, size: float = 0.55) -> list[go.Scatter3d | go.Mesh3d]:
+    """Sticks, and balls small enough to see a shape around them; light enough for many steps."""
+    import plotly.graph_objects as go
+
+    gap = np.full((len(picture.bonds), 1, 3), np.nan)
+    ends = np.concatenate([picture.positions[picture.bonds], gap], axis=1).reshape(-1, 3)
+    ball, faces = icosphere(2)
+    numbers = [int(z) for z in picture.numbers]
+    kinds = sorted(set(numbers))
+    colours = [element_colour(z) for z in kinds] * (2 if len(kinds) == 1 else 1)
+    places = np.concatenate(
+        [
+            place + size * atom_radius(z) * ball
+            for place, z in zip(picture.positions, numbers, strict=True)
+        ]
+    )
+    corners = np.concatenate([faces + k * len(ball) for k in range(len(numbers))])
+    return [
+        go.Scatter3d(
+            **_columns("xyz", ends, np.float32),
+            mode="lines",
+            line={"width": 6, "color": TEXT},
+            hoverinfo="skip",
+        ),
+        go.Mesh3d(
+            **_columns("xyz", places, np.float32),
+            **_columns("ijk", corners, np.uint16),
+            intensity=np.repeat([kinds.index(z) for z in numbers], len(ball)).astype(np.uint8),
+            colorscale=[[k / (len(colours) - 1), colour] for k, colour in enumerate(colours)],
+            cmin=0,
+            cmax=max(len(kinds) - 1, 1),
+            showscale=False,
+            hoverinfo="skip",
+            lighting=LIGHT,
+        ),
+    ]
+
+
+def _columns(names: str, table: np.ndarray, kind: type) -> dict[str, np.ndarray]:
+    return dict(zip(names, np.asarray(table, kind).T, strict=True))
+
+
+def two_distances_figure(
+    distance: Float[np.ndarray, " pairs"],
+    sphc_distance: Float[np.ndarray, " pairs"],
+    names: Sequence[str],
+    cutoff: float,
+) -> go.Figure:
+    """Every pair of atoms by its distance in space and in SPHC space; the pointer names it."""
+    import plotly.graph_objects as go
+
+    dots = go.Scatter(
+        x=np.float32(distance),
+        y=np.float32(sphc_distance),
+        mode="markers",
+        text=list(names),
+        marker={"size": 10, "color": MAGNITUDE, "line": {"width": 1, "color": TEXT}},
+        hovertemplate="%{text}<br>%{x:.2f} Å in space<br>%{y:.3f} in SPHC space<extra></extra>",
+    )
+    figure = go.Figure(dots)
+    figure.add_vline(x=cutoff, line={"dash": "dash", "color": TEXT, "width": 1.5})
+    figure.update_xaxes(title="distance d (Å)", rangemode="tozero")
+    figure.update_yaxes(title="SPHC distance X (no unit)", rangemode="tozero")
+    return styled(figure, height=440, showlegend=False)
