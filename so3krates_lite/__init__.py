@@ -5,6 +5,7 @@
     >>> frames = s3.load("ethanol-gfn2")[:10]
     >>> potential.predict(frames).forces
     >>> potential.attention(frames).matrix(frame=0, block="feature", layer=0, channel=0)
+    >>> s3.explore(potential, frames)
 
 Everything is in eV, Å and e. Names are imported when they are first used, so that
 ``import so3krates_lite`` itself takes no time.
@@ -31,6 +32,7 @@ _HOME = {
     "TrainConfig": "training",
     "UserError": "errors",
     "evaluate": "evaluation",
+    "explore": "explorer",
     "fetch": "datasets",
     "load": "datasets",
     "load_potential": "potential",
@@ -54,6 +56,7 @@ __all__ = [
     "UserError",
     "__version__",
     "evaluate",
+    "explore",
     "fetch",
     "load",
     "load_potential",
@@ -69,6 +72,7 @@ if TYPE_CHECKING:
     from so3krates_lite.dynamics import relax, run_nve
     from so3krates_lite.errors import UserError
     from so3krates_lite.evaluation import evaluate
+    from so3krates_lite.explorer import explore
     from so3krates_lite.frames import Frames
     from so3krates_lite.geomatt import GeomAtt
     from so3krates_lite.model import So3krates
