@@ -25,7 +25,7 @@ demo: $(READY)  ## trained model, errors, a minute of training, attention in 3D:
 	@$(BIN)/so3krates-lite demo
 
 lab: $(READY)  ## open JupyterLab on the lessons
-	$(BIN)/jupyter lab --notebook-dir notebooks
+	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks
 
 test: lint test-fast notebooks  ## the whole suite and the notebooks
 
