@@ -17,7 +17,7 @@ from so3krates_lite.datasets import load
 from so3krates_lite.datasets.splits import Split, random_split
 from so3krates_lite.errors import UserError
 from so3krates_lite.potential import Potential
-from so3krates_lite.training import TrainConfig, train
+from so3krates_lite.training import TrainConfig, loop, train
 from so3krates_lite.training.loop import TrainingDiverged
 from so3krates_lite.training.progress import NotebookProgress, Silent, TerminalProgress
 from so3krates_lite.training.run import RunFolder
@@ -218,6 +218,13 @@ def test_run_from_given_weights_resumes_to_the_same_numbers(frames, split, unint
     interrupt(frames, split, tmp_path / "run", after=1, settings=settings, start=start)
     resumed = train(frames, split, folder=tmp_path / "run", resume=True, progress=Silent())
     assert without_time(resumed.metrics) == without_time(whole.metrics)
+
+
+def test_without_a_model_it_is_the_paper_s(frames, split, monkeypatch):
+    asked = []
+    monkeypatch.setattr(loop, "_train", lambda frames, split, model, *rest: asked.append(model))
+    train(frames, split, settings=SETTINGS, progress=Silent())
+    assert asked == [So3kratesConfig()]
 
 
 def test_float64_is_one_setting(frames, split):

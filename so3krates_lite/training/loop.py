@@ -23,7 +23,7 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float, Int
 
-from so3krates_lite.config import ModelConfig
+from so3krates_lite.config import ModelConfig, So3kratesConfig
 from so3krates_lite.datasets.splits import Split
 from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
@@ -171,7 +171,7 @@ def train(
         if not settings.refit_shift:
             start.check_elements(frames.numbers)
         model = start.config
-    model = model or ModelConfig()
+    model = model or So3kratesConfig()
     _check(frames, split)
     facts = _facts(frames, split, settings)
     if resume and card.get("fingerprint") not in (None, facts["fingerprint"]):
