@@ -196,10 +196,6 @@ class GeomAttConfig(ModelConfig):
 
     architecture: ClassVar[str] = "geomatt"
     cutoff: ClassVar[float] = math.inf
-    long_cutoff: ClassVar[None] = None
-    is_nonlocal: ClassVar[bool] = False
-    charge_embedding: ClassVar[bool] = False
-    spin_embedding: ClassVar[bool] = False
 
     orders: tuple[int, ...] = (2, 3, 4)
     features: int = 128

@@ -29,8 +29,7 @@ from so3krates_lite.embedding import N_ELEMENTS
 from so3krates_lite.graph import Batch, PairVectors
 from so3krates_lite.safe import safe_norm
 
-# bounds of the original's uniform draws: 1/sqrt(D) for maps and biases, sqrt(6/F) for elements
-map_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform", batch_axis=(0, 1))
+# the original's uniform draw for elements, between -sqrt(6/F) and sqrt(6/F)
 table_init = nn.initializers.variance_scaling(2.0, "fan_in", "uniform", out_axis=0)
 
 
@@ -116,14 +115,12 @@ class Correlator(nn.Module):
         config, order = self.config, self.order
         factors, f = config.factors(order), config.width(order)
         D = config.grid_points
-        bound = 1 / math.sqrt(D)
+        init = uniform(1 / math.sqrt(D))
 
         def maps(name: str) -> tuple[Array, Array]:
             shape = (config.layers, factors, D, f)
-            kernel = self.param(f"{name}_kernel", map_init, shape, geometry.rho.dtype)
-            bias = self.param(
-                f"{name}_bias", uniform(bound), (config.layers, factors, f), geometry.rho.dtype
-            )
+            kernel = self.param(f"{name}_kernel", init, shape, geometry.rho.dtype)
+            bias = self.param(f"{name}_bias", init, (config.layers, factors, f), geometry.rho.dtype)
             return kernel, bias
 
         centre_kernel, centre_bias = maps("centre")
@@ -184,22 +181,16 @@ class Stream(nn.Module):
         alpha = C / len(self.config.orders)
         lengths = []
         for layer in range(self.config.layers):
-            message = Linear(self.config.features, name=f"value_{layer}")(v)
+            message = linear(v.shape[-1], self.config.features, f"value_{layer}")(v)
             v = v + alpha[layer] @ message
             lengths.append(safe_norm(message))
         return v, C, jnp.stack(lengths)
 
 
-class Linear(nn.Module):
-    """x W + b, both drawn evenly between -1/sqrt(width of x) and 1/sqrt(width of x)."""
-
-    features: int
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "*any d"]) -> Float[Array, "*any F"]:
-        init = uniform(1 / math.sqrt(x.shape[-1]))
-        kernel = self.param("kernel", init, (x.shape[-1], self.features), x.dtype)
-        return x @ kernel + self.param("bias", init, (self.features,), x.dtype)
+def linear(width: int, features: int, name: str) -> nn.Dense:
+    """x W + b for x of ``width``, both drawn evenly between -1/sqrt(width) and 1/sqrt(width)."""
+    init = uniform(1 / math.sqrt(width))
+    return nn.Dense(features, kernel_init=init, bias_init=init, name=name)
 
 
 class GeomAtt(nn.Module):
@@ -238,10 +229,10 @@ class GeomAtt(nn.Module):
         ]
         out, C, message = zip(*streams, strict=True)
 
-        hidden = Linear(len(out) * config.features // 2, name="head_hidden")(
-            jnp.concatenate(out, -1)
-        )
-        energy = Linear(1, name="head_out")(shifted_softplus(hidden))[..., 0]
+        v = jnp.concatenate(out, axis=-1)
+        width = v.shape[-1]
+        hidden = linear(width, width // 2, "head_hidden")(v)
+        energy = linear(width // 2, 1, "head_out")(shifted_softplus(hidden))[..., 0]
         energy = jnp.sum(jnp.where(batch.atom_mask, energy, 0), axis=1)
         if not record:
             return energy, None

@@ -23,6 +23,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
+from so3krates_lite import runtime
 from so3krates_lite.config import ModelConfig
 from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
@@ -228,8 +229,6 @@ def make_batch(
 
 
 def _check_memory(config: ModelConfig, atoms: int, itemsize: int) -> None:
-    from so3krates_lite import runtime
-
     needed = config.memory(atoms, itemsize)
     if needed and needed > (there := runtime.available_memory()):
         raise UserError(

@@ -205,6 +205,11 @@ STRATEGIES: dict[str, Callable[..., Split]] = {
 }
 
 
+def largest_group(frames: Frames) -> int:
+    """How many frames the largest group has, which stay together; 1 without groups."""
+    return 1 if frames.group is None else int(np.unique(frames.group, return_counts=True)[1].max())
+
+
 def _sizes(n: int, n_train: int, n_valid: int, n_test: int | None) -> int:
     for name, size in (("n_train", n_train), ("n_valid", n_valid), ("n_test", n_test or 0)):
         if size < 0:

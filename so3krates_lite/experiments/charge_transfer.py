@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from so3krates_lite.config import So3kratesConfig
-from so3krates_lite.datasets.splits import Split, group_split, random_split
+from so3krates_lite.datasets.splits import Split, group_split, largest_group, random_split
 from so3krates_lite.errors import UserError
 from so3krates_lite.evaluation import SetErrors, evaluate
 from so3krates_lite.experiments.comparison import save_results, train_models
@@ -113,7 +113,7 @@ def learning_curve(
     """
     sizes = sorted(sizes)
     if n_valid is None:
-        n_valid = max(sizes[-1] // 10, 4, _largest_group(frames))
+        n_valid = max(sizes[-1] // 10, 4, largest_group(frames))
     points = []
     for seed in seeds:
         split = _split(frames, sizes[-1], n_valid, n_test, seed)
@@ -135,10 +135,6 @@ def learning_curve(
                 rows = [point.row() for point in points]
                 save_results(folder / "learning_curve.json", rows, data=frames.info.get("name", ""))
     return points
-
-
-def _largest_group(frames: Frames) -> int:
-    return 1 if frames.group is None else int(np.unique(frames.group, return_counts=True)[1].max())
 
 
 def _split(frames: Frames, n_train: int, n_valid: int, n_test: int, seed: int) -> Split:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from so3krates_lite.config import So3kratesConfig
-from so3krates_lite.datasets.splits import Split, group_split, random_split
+from so3krates_lite.datasets.splits import Split, group_split, largest_group, random_split
 from so3krates_lite.errors import UserError, require
 from so3krates_lite.evaluation import evaluate
 from so3krates_lite.figures import PALETTE, TEXT
@@ -98,7 +98,7 @@ def divided(
     """
     if frames.group is None:
         return random_split(frames, n_train, n_valid, n_test, seed)
-    largest = int(np.unique(frames.group, return_counts=True)[1].max())
+    largest = largest_group(frames)
     room = max(n_valid, largest)
     pool = max(n_train, len(frames) // 2)
     if pool + room + max(n_test or 0, largest) > len(frames):

@@ -34,7 +34,7 @@ from so3krates_lite.config import GeomAttConfig
 from so3krates_lite.errors import require
 from so3krates_lite.experiments.comparison import save_results
 from so3krates_lite.frames import Frames
-from so3krates_lite.geomatt import Geometry, Linear, Stream
+from so3krates_lite.geomatt import Geometry, Stream, linear
 from so3krates_lite.graph import Batch, make_batch, pair_vectors
 
 _CORNERS = [(1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1)]
@@ -119,10 +119,10 @@ class ShapeClassifier(nn.Module):
         if self.order:
             v, _, _ = Stream(config, self.order, name="stream")(v, geometry)
         else:
-            weights = Linear(width, name="filter")(geometry.rho)
+            weights = linear(config.grid_points, width, "filter")(geometry.rho)
             W = geometry.matrix(weights, jnp.zeros(width, weights.dtype))
-            v = v + jnp.einsum("gijf,gjf->gif", W, Linear(width, name="value")(v))
-        return Linear(1, name="logit")(v[:, 0])[:, 0]
+            v = v + jnp.einsum("gijf,gjf->gif", W, linear(width, width, "value")(v))
+        return linear(width, 1, "logit")(v[:, 0])[:, 0]
 
 
 @dataclass(frozen=True)
