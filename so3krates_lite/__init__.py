@@ -34,6 +34,7 @@ _HOME = {
     "evaluate": "evaluation",
     "explore": "explorer",
     "fetch": "datasets",
+    "fit_filters": "fitted",
     "load": "datasets",
     "load_potential": "potential",
     "relax": "dynamics",
@@ -58,6 +59,7 @@ __all__ = [
     "evaluate",
     "explore",
     "fetch",
+    "fit_filters",
     "load",
     "load_potential",
     "relax",
@@ -73,6 +75,7 @@ if TYPE_CHECKING:
     from so3krates_lite.errors import UserError
     from so3krates_lite.evaluation import evaluate
     from so3krates_lite.explorer import explore
+    from so3krates_lite.fitted import fit_filters
     from so3krates_lite.frames import Frames
     from so3krates_lite.geomatt import GeomAtt
     from so3krates_lite.model import So3krates

@@ -39,6 +39,15 @@ def radial_basis(
     return jnp.exp(-beta * (jnp.exp(-distance)[..., None] - centres) ** 2)
 
 
+def polynomial_basis(distance: Float[Array, "*pairs"], number: int) -> Float[Array, "*pairs K"]:
+    """Chebyshev polynomials T_0 … T_{K-1} of 2 exp(-d) - 1, in which fitted filters are expanded.
+
+    Between 0 and any distance they span what is smooth in exp(-d), as the Gaussians are.
+    By `e3x.nn.exponential_chebyshev`; distances in Å.
+    """
+    return e3x.nn.exponential_chebyshev(distance, number)
+
+
 def cosine_cutoff(distance: Float[Array, "*pairs"], cutoff: float) -> Float[Array, "*pairs"]:
     """phi(d) = (cos(pi d / cutoff) + 1) / 2 below ``cutoff`` (Å), 0 beyond;
     continuously differentiable.

@@ -103,6 +103,8 @@ class So3kratesConfig(ModelConfig):
         long_cutoff: longest distance in the spherical neighbourhood, in Å; None: none, as in the
             paper
         charge_embedding, spin_embedding: read the total charge, the number of unpaired electrons
+        filter_polynomials: radial filters are sums of so many Chebyshev polynomials of exp(-d),
+            as `fitted.fit_filters` makes them of trained ones; None: the paper's networks
     """
 
     architecture: ClassVar[str] = "so3krates"
@@ -123,6 +125,7 @@ class So3kratesConfig(ModelConfig):
     long_cutoff: float | None = None
     charge_embedding: bool = False
     spin_embedding: bool = False
+    filter_polynomials: int | None = None
 
     @property
     def is_nonlocal(self) -> bool:
@@ -145,7 +148,7 @@ class So3kratesConfig(ModelConfig):
         )
         object.__setattr__(self, "degrees", tuple(int(l) for l in degrees))
         whole = ("features", "layers", "heads", "radial_functions")
-        for name in (*whole, "radial_hidden", "spherical_hidden"):
+        for name in (*whole, "radial_hidden", "spherical_hidden", "filter_polynomials"):
             value = getattr(self, name)
             fits = _is_whole(value, least=1) or (value is None and name not in whole)
             require(fits, name, value, "a positive whole number")

@@ -28,7 +28,8 @@ class FilterMLP(nn.Module):
 class SphericalFilter(nn.Module):
     """w_ij = MLP_r(e_ij) + MLP_s(n_ij), one value per pair and feature.
 
-    Both inputs, and so the filter, are the same from either end of a pair.
+    Both inputs, and so the filter, are the same from either end of a pair. A fitted filter has a
+    sum of polynomials, one product, in the place of MLP_r.
 
     Source: So3krates, filter of feature and geometric block.
     """
@@ -42,6 +43,9 @@ class SphericalFilter(nn.Module):
         n_ij: Float[Array, "pairs degrees"],
     ) -> Float[Array, "pairs F"]:
         config = self.config
-        radial = FilterMLP(config.radial_hidden, config.features, name="radial")(e_ij)
+        if config.filter_polynomials is None:
+            radial = FilterMLP(config.radial_hidden, config.features, name="radial")(e_ij)
+        else:
+            radial = nn.Dense(config.features, use_bias=False, name="radial")(e_ij)
         spherical = FilterMLP(config.spherical_hidden, config.features, name="spherical")(n_ij)
         return radial + spherical

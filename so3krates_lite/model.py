@@ -21,7 +21,7 @@ from so3krates_lite.attention import (
     Neighbourhood,
     Switched,
 )
-from so3krates_lite.basis import cosine_cutoff, radial_basis
+from so3krates_lite.basis import cosine_cutoff, polynomial_basis, radial_basis
 from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.embedding import N_ELEMENTS, ElectronEmbedding, table_init
 from so3krates_lite.exchange import GatedExchange, SelfMixExchange
@@ -201,6 +201,18 @@ class So3krates(nn.Module):
         return energy, ModelRecord(chi_start, layer_records) if record else None
 
 
+def filter_basis(
+    distance: Float[Array, "*pairs"], config: So3kratesConfig
+) -> Float[Array, "*pairs K"]:
+    """What radial filters read of a distance."""
+    if config.filter_polynomials is not None:
+        return polynomial_basis(distance, config.filter_polynomials)
+    e_ij = radial_basis(distance, config.radial_functions, config.cutoff)
+    if config.radial_cutoff:
+        e_ij = e_ij * cosine_cutoff(distance, config.cutoff)[..., None]
+    return e_ij
+
+
 def neighbourhoods(
     batch: Batch, vectors: PairVectors, config: So3kratesConfig
 ) -> tuple[Neighbourhood, Neighbourhood | None]:
@@ -212,9 +224,7 @@ def neighbourhoods(
         phi_ij = listed.mask.reshape(-1).astype(vectors.dtype)
         if reach is not None:
             phi_ij = cosine_cutoff(distance, reach)
-        e_ij = radial_basis(distance, config.radial_functions, config.cutoff)
-        if config.radial_cutoff:
-            e_ij = e_ij * cosine_cutoff(distance, config.cutoff)[:, None]
+        e_ij = filter_basis(distance, config)
         Y_ij = spherical_harmonics(vectors, config.degrees)
         return Neighbourhood(Pairs.of(listed, batch), e_ij, phi_ij, Y_ij)
 
