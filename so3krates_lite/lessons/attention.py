@@ -9,29 +9,22 @@ import numpy as np
 from jaxtyping import Float
 
 from so3krates_lite.figures import NEGATIVE, POSITIVE, TEXT, attention_against_distance, styled
-from so3krates_lite.lessons.feedback import RIGHT, WRONG, Feedback, as_array, attempt
+from so3krates_lite.lessons.feedback import (
+    RIGHT,
+    WRONG,
+    Feedback,
+    as_array,
+    attempt,
+    known_mistake,
+    of_shape,
+)
+from so3krates_lite.lessons.points import ball_and_stick, ijk, one_point, xyz
+from so3krates_lite.lessons.sphcs_figures import shape_surface
 from so3krates_lite.record import AttentionRecord
-from so3krates_lite.scene import Scene, atom_radius, element_colour
-from so3krates_lite.shapes import icosphere
+from so3krates_lite.scene import Scene
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
-
-
-def _named(value: np.ndarray, mistakes: list[tuple[np.ndarray, str]]) -> Feedback | None:
-    """The sentence of the first mistake whose result this is."""
-    for wrong, text in mistakes:
-        if np.shape(wrong) == value.shape and np.allclose(value, wrong, atol=1e-7):
-            return Feedback(WRONG, text)
-    return None
-
-
-def _of_shape(result: object, shape: tuple[int, ...], what: str) -> np.ndarray | Feedback:
-    value = as_array(result)
-    if value is not None and value.shape == shape:
-        return value
-    found = type(result).__name__ if value is None else f"an array of shape {value.shape}"
-    return Feedback(WRONG, f"your function returned {found}; {what}, shape {shape}, is expected.")
 
 
 def check_coefficient(coefficient: Callable) -> Feedback:
@@ -47,7 +40,6 @@ def check_coefficient(coefficient: Callable) -> Feedback:
         return trouble
     product = q * w * k
     right = product.sum(axis=-1) / np.sqrt(f)
-    value = as_array(result)
     mistakes = [
         (product, "this is the product, one number per feature: sum over the features of a head."),
         (product / np.sqrt(f), "sum over the features of a head, the last axis."),
@@ -72,9 +64,9 @@ def check_coefficient(coefficient: Callable) -> Feedback:
         ((q * k + w).sum(axis=-1) / np.sqrt(f), "the filter multiplies, feature by feature."),
         (right * np.sqrt(f) * np.sqrt(f), "you multiplied by √f; divide by it."),
     ]
-    if value is not None and (named := _named(value, mistakes)):
+    if named := known_mistake(result, mistakes):
         return named
-    value = _of_shape(result, right.shape, "one number per pair and head")
+    value = of_shape(result, right.shape, "one number per pair and head")
     if isinstance(value, Feedback):
         return value
     if np.allclose(value, right):
@@ -98,7 +90,7 @@ def check_softmax_weights(softmax_weights: Callable) -> Feedback:
     result, trouble = attempt(softmax_weights, score.copy(), i.copy(), n)
     if trouble:
         return trouble
-    value = _of_shape(result, score.shape, "one weight per pair")
+    value = of_shape(result, score.shape, "one weight per pair")
     if isinstance(value, Feedback):
         return value
 
@@ -122,7 +114,7 @@ def check_softmax_weights(softmax_weights: Callable) -> Feedback:
             "you divided by the number of neighbours; divide by the sum of their exponentials.",
         ),
     ]
-    if named := _named(value, mistakes):
+    if named := known_mistake(value, mistakes):
         return named
     if not np.allclose(value, right):
         sums = np.bincount(i, value, n)
@@ -167,7 +159,6 @@ def check_geometric_message(geometric_message: Callable) -> Feedback:
             return trouble
         full = alpha[:, owner]
         right = phi[:, None] * full * Y
-        value = as_array(result)
         tiled = np.tile(alpha, 1 + len(owner) // len(degrees))[:, : len(owner)]
         mistakes = [
             (
@@ -192,9 +183,9 @@ def check_geometric_message(geometric_message: Callable) -> Feedback:
             (phi[:, None] * full, "the harmonics are missing: they carry the direction."),
             (right.sum(axis=0), "you summed over the pairs: return what each pair adds."),
         ]
-        if value is not None and (named := _named(value, mistakes)):
+        if named := known_mistake(result, mistakes):
             return named
-        value = _of_shape(result, right.shape, "one number per pair and component")
+        value = of_shape(result, right.shape, "one number per pair and component")
         if isinstance(value, Feedback):
             return value
         if not np.allclose(value, right):
@@ -223,7 +214,7 @@ def check_both_ends(both_ends: Callable) -> Feedback:
     result, trouble = attempt(both_ends, *given)
     if trouble:
         return trouble
-    value = _of_shape(result, (n, len(owner)), "the change of every atom's SPHCs")
+    value = of_shape(result, (n, len(owner)), "the change of every atom's SPHCs")
     if isinstance(value, Feedback):
         return value
 
@@ -276,7 +267,7 @@ def check_both_ends(both_ends: Callable) -> Feedback:
     ]
     if np.allclose(value, right):
         return Feedback(RIGHT, "two ends, two coefficients, one Y with its parity.")
-    if named := _named(value, mistakes):
+    if named := known_mistake(value, mistakes):
         return named
     a, m = np.argwhere(~np.isclose(value, right))[0]
     return Feedback(
@@ -310,62 +301,41 @@ def sphc_figure(
     """
     import plotly.graph_objects as go
 
-    from so3krates_lite.harmonics import spherical_harmonics
-
-    sphere, faces = icosphere(3)
-    Y = np.asarray(spherical_harmonics(np.float32(sphere), degrees))
-    values = np.asarray(states) @ Y.T
-    places, (a, b, c) = picture.positions.round(3), faces.T.astype(np.uint16)
-    gap = np.full((len(picture.bonds), 1, 3), np.nan)
-    sticks = np.concatenate([places[picture.bonds], gap], axis=1).reshape(-1, 3)
-    balls = {
-        "color": [element_colour(int(z)) for z in picture.numbers],
-        "size": [60 * atom_radius(int(z)) for z in picture.numbers],
-        "line": {"width": 1, "color": TEXT},
-    }
-    figure = go.Figure(
-        [
-            go.Scatter3d(**_xyz(sticks), mode="lines", line={"width": 7, "color": TEXT}),
-            go.Scatter3d(
-                **_xyz(places), mode="markers+text", text=picture.labels, marker=balls, name="atoms"
-            ),
-        ]
-    )
-    limit = float(np.abs(values).max())
-    for k, value in enumerate(values):
-        surface = (places[atom] + scale * np.abs(value)[:, None] * sphere).astype(np.float32)
+    sticks, atoms = ball_and_stick(picture)
+    figure = go.Figure([sticks, atoms.update(name="atoms")])
+    place, last = picture.positions[atom].round(3), len(states) - 1
+    surfaces = [shape_surface(chi, degrees, scale, 3) for chi in states]
+    limit = float(max(np.abs(value).max() for _, _, value in surfaces))
+    for k, (vertices, faces, value) in enumerate(surfaces):
         figure.add_mesh3d(
-            **_xyz(surface),
-            **{"i": a, "j": b, "k": c, "intensity": value.astype(np.float32)},
+            **xyz(place + vertices),
+            **ijk(faces),
+            intensity=value.astype(np.float32),
             colorscale=[[0, NEGATIVE], [0.5, "#d5d9de"], [1, POSITIVE]],
-            **{"cmin": -limit, "cmax": limit, "showscale": False, "visible": k == len(values) - 1},
+            **{"cmin": -limit, "cmax": limit, "showscale": False, "visible": k == last},
             **{"lighting": {"ambient": 0.6, "diffuse": 0.7, "specular": 0.2}, "hoverinfo": "skip"},
         )
     steps = [
         {
             "label": name,
             "method": "restyle",
-            "args": [{"visible": [True, True, *(k == shown for k in range(len(values)))]}],
+            "args": [{"visible": [True, True, *(k == shown for k in range(len(states)))]}],
         }
         for shown, name in enumerate(names)
     ]
     axes = {
         f"{axis}axis": {"visible": False, "range": [middle - half, middle + half]}
-        for axis, middle in zip("xyz", places[atom].tolist(), strict=True)
+        for axis, middle in zip("xyz", place.tolist(), strict=True)
     }
     figure.update_layout(
         scene={**axes, "aspectmode": "cube"},
-        scene_camera_eye=dict(zip("xyz", (1.2 * picture.view[2]).tolist(), strict=True)),
-        scene_camera_up=dict(zip("xyz", picture.view[1].tolist(), strict=True)),
-        sliders=[{"steps": steps, "active": len(values) - 1, "pad": {"t": 8}}],
+        scene_camera_eye=one_point(1.2 * picture.view[2]),
+        scene_camera_up=one_point(picture.view[1]),
+        sliders=[{"steps": steps, "active": last, "pad": {"t": 8}}],
         showlegend=False,
     )
     figure.update_traces(hoverinfo="skip", selector={"mode": "lines"})
     return styled(figure, height=520, margin={"l": 40, "r": 40, "t": 8, "b": 8})
-
-
-def _xyz(points: Float[np.ndarray, "points 3"]) -> dict[str, np.ndarray]:
-    return dict(zip("xyz", np.asarray(points, np.float32).T, strict=True))
 
 
 def attention_slider(record: AttentionRecord, block: str = "feature") -> go.Figure:

@@ -6,7 +6,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from so3krates_lite.lessons.feedback import RIGHT, WRONG, Feedback, as_array, attempt, same
+from so3krates_lite.lessons.feedback import (
+    RIGHT,
+    WRONG,
+    Feedback,
+    as_array,
+    attempt,
+    known_mistake,
+    same,
+)
 
 
 def _compared(
@@ -15,9 +23,8 @@ def _compared(
     """Right, a known mistake, a wrong shape, or simply not equal."""
     if same(result, right):
         return Feedback(RIGHT, praise)
-    for wrong, text in mistakes:
-        if same(result, wrong):
-            return Feedback(WRONG, text)
+    if named := known_mistake(result, mistakes):
+        return named
     value = as_array(result)
     if value is None:
         return Feedback(WRONG, f"your function returned {result!r}, no numbers.")

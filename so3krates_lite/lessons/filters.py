@@ -10,26 +10,10 @@ import numpy as np
 from jaxtyping import Float
 
 from so3krates_lite.figures import DIVERGING, PALETTE, TEXT, styled
-from so3krates_lite.lessons.feedback import RIGHT, WRONG, Feedback, as_array, attempt
+from so3krates_lite.lessons.feedback import RIGHT, WRONG, Feedback, attempt, known_mistake, of_shape
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
-
-
-def _named(value: np.ndarray, mistakes: list[tuple[np.ndarray, str]]) -> Feedback | None:
-    """The sentence of the first mistake whose result this is."""
-    for wrong, text in mistakes:
-        if np.shape(wrong) == value.shape and np.allclose(value, wrong, atol=1e-7):
-            return Feedback(WRONG, text)
-    return None
-
-
-def _of_shape(result: object, shape: tuple[int, ...], what: str) -> np.ndarray | Feedback:
-    value = as_array(result)
-    if value is not None and value.shape == shape:
-        return value
-    found = type(result).__name__ if value is None else f"an array of shape {value.shape}"
-    return Feedback(WRONG, f"your function returned {found}; {what}, shape {shape}, is expected.")
 
 
 def _dense(p: Mapping, x: np.ndarray) -> np.ndarray:
@@ -78,14 +62,12 @@ def check_network(network: Callable) -> Feedback:
         (_silu(hidden) @ p["out"]["kernel"], "the bias of the last layer is missing."),
         (_silu(hidden), "this is the hidden layer; one more Dense follows."),
     ]
-    value = _of_shape(result, right.shape, "one row per input and one column per feature")
+    value = of_shape(result, right.shape, "one row per input and one column per feature")
     if isinstance(value, Feedback):
-        as_given = as_array(result)
-        named = _named(as_given, mistakes) if as_given is not None else None
-        return named or value
+        return known_mistake(result, mistakes) or value
     if np.allclose(value, right):
         return Feedback(RIGHT, "Dense, silu, Dense.")
-    return _named(value, mistakes) or Feedback(
+    return known_mistake(value, mistakes) or Feedback(
         WRONG,
         f"in a small example the first number is {right[0, 0]:.4f}, yours is {value[0, 0]:.4f}.",
     )
@@ -105,7 +87,7 @@ def check_convolve(convolve: Callable) -> Feedback:
     result, trouble = attempt(convolve, x.copy(), w.copy(), phi.copy(), i.copy(), j.copy())
     if trouble:
         return trouble
-    value = _of_shape(result, (n, F), "one row per atom")
+    value = of_shape(result, (n, F), "one row per atom")
     if isinstance(value, Feedback):
         return value
 
@@ -142,7 +124,7 @@ def check_convolve(convolve: Callable) -> Feedback:
     ]
     if np.allclose(value, right):
         return Feedback(RIGHT, "each neighbour's features, through a filter of the distance.")
-    if named := _named(value, mistakes):
+    if named := known_mistake(value, mistakes):
         return named
     a, f = np.argwhere(~np.isclose(value, right))[0]
     return Feedback(
@@ -203,7 +185,7 @@ def check_silence(silence: Callable) -> Feedback:
             (answer(-mean[k]), "the sign of the mean is turned."),
         ]
         if value.shape != right.shape or not np.allclose(value, right):
-            return _named(value, mistakes) or Feedback(
+            return known_mistake(value, mistakes) or Feedback(
                 WRONG,
                 f"with k = {k} the first answer of the network should be {right[0, 0]:.4f}, "
                 f"with your weights it is {value.ravel()[0]:.4f}.",

@@ -1,20 +1,22 @@
-"""Checks and figures of lesson 9, GeomAtt."""
+"""Checks of lesson 9, GeomAtt."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
 
-from so3krates_lite.lessons.feedback import RIGHT, WRONG, Feedback, as_array, attempt
-
-if TYPE_CHECKING:
-    pass
-
-
-# -- checks ---------------------------------------------------------------------------------------
+from so3krates_lite.lessons.feedback import (
+    RIGHT,
+    WRONG,
+    Feedback,
+    as_array,
+    attempt,
+    known_mistake,
+    of_shape,
+    whole_number,
+)
+from so3krates_lite.lessons.points import all_distances
 
 
 def _links(rng: np.random.Generator, factors: int, n: int, f: int) -> np.ndarray:
@@ -31,16 +33,6 @@ def _chained(factors: Sequence[np.ndarray]) -> np.ndarray:
     return chain
 
 
-def _no_matrix(result: object, n: int) -> Feedback | None:
-    value = as_array(result)
-    if value is not None and value.shape == (n, n):
-        return None
-    found = type(result).__name__ if value is None else f"an array of shape {value.shape}"
-    return Feedback(
-        WRONG, f"your function returned {found}; one number per pair, shape {(n, n)}, is expected."
-    )
-
-
 def check_order_three(order_three: Callable) -> Feedback:
     """Lesson 9, exercise 1: ``order_three(g, g2, spacing)``, C_ij from two factors (n, n, f).
 
@@ -53,13 +45,13 @@ def check_order_three(order_three: Callable) -> Feedback:
         return trouble
     each = _chained([g, h])
     right = spacing * each.sum(-1)
-    value = as_array(result)
-    if value is not None and value.shape == each.shape:
+    if np.shape(as_array(result)) == each.shape:
         return Feedback(
             WRONG, "this is still one number per component: sum over f, the last axis, too."
         )
-    if strange := _no_matrix(result, n):
-        return strange
+    value = of_shape(result, (n, n), "one number per pair")
+    if isinstance(value, Feedback):
+        return value
     if np.allclose(value, right):
         return Feedback(RIGHT, "a matrix product for each component, then the sum over them.")
     off = ~np.eye(n, dtype=bool)
@@ -97,10 +89,7 @@ def check_order_three(order_three: Callable) -> Feedback:
             for pair in ((g_off, h), (g, h_off), (g_off, h_off))
         ),
     ]
-    for wrong, text in mistakes:
-        if np.allclose(value, wrong):
-            return Feedback(WRONG, text)
-    return Feedback(
+    return known_mistake(value, mistakes) or Feedback(
         WRONG,
         f"in a small example C of atoms 0 and 1 is {right[0, 1]:.4f}, yours is {value[0, 1]:.4f}.",
     )
@@ -123,18 +112,16 @@ def check_without(without: Callable) -> Feedback:
         if trouble:
             first = trouble.state != WRONG or not done
             return trouble if first else Feedback(WRONG, known + trouble.text)
-        if strange := _no_matrix(result, n):
-            value = as_array(result)
-            gone = value is not None and value.shape == (n - 1, n - 1)
-            text = "the atom is gone altogether; as an end of a chain it stays." if gone else None
-            return Feedback(WRONG, known + (text or strange.text))
-        value = as_array(result)
+        value = of_shape(result, (n, n), "one number per pair")
+        if isinstance(value, Feedback):
+            gone = np.shape(as_array(result)) == (n - 1, n - 1)
+            text = "the atom is gone altogether; as an end of a chain it stays."
+            return Feedback(WRONG, known + (text if gone else value.text))
         if np.allclose(value, right := _without(factors, spacing, atom)):
             done.append(links)
             continue
-        for wrong, text in _without_mistakes(factors, spacing, atom):
-            if np.allclose(value, wrong):
-                return Feedback(WRONG, known + text)
+        if named := known_mistake(value, _without_mistakes(factors, spacing, atom)):
+            return Feedback(WRONG, known + named.text)
         return Feedback(
             WRONG,
             f"{known}without atom {atom}, C of atoms 3 and 4 should be {right[3, 4]:.4f}, "
@@ -186,10 +173,6 @@ def _without_mistakes(
     ]
 
 
-def _distances(positions: np.ndarray) -> Float[np.ndarray, "n n"]:
-    return np.linalg.norm(positions[:, None] - positions, axis=-1)
-
-
 def check_same_chains(same_chains: Callable) -> Feedback:
     """Lesson 9, exercise 3: ``same_chains(d, d_other, order)``, as seen from atom 0.
 
@@ -198,16 +181,16 @@ def check_same_chains(same_chains: Callable) -> Feedback:
     """
     from so3krates_lite.experiments.shapes import SHAPES  # imported here: it brings jax along
 
-    square, tetrahedron = (_distances(shape) for shape in SHAPES["A"])
-    above, beside = (_distances(shape) for shape in SHAPES["B"])
+    square, tetrahedron = (all_distances(shape) for shape in SHAPES["A"])
+    above, beside = (all_distances(shape) for shape in SHAPES["B"])
     renumbered = square[np.ix_([0, 3, 1, 4, 2], [0, 3, 1, 4, 2])]
     from_corner = square[np.ix_([1, 0, 2, 3, 4], [1, 0, 2, 3, 4])]
     line, other_line = np.array([0, 1, 2, -1.0]), np.array([0, 1, 2, -2.0])
-    on_line, on_other = (_distances(np.c_[x, 0 * x, 0 * x]) for x in (line, other_line))
+    on_line, on_other = (all_distances(np.c_[x, 0 * x, 0 * x]) for x in (line, other_line))
     shaken = renumbered + 1e-12 * (1 - np.eye(5)) * np.arange(5) * np.arange(5)[:, None]
     # two atoms 1 Å away and two 2 Å away: the pairs swap their widths and nothing else
     hinge, swapped = (
-        _distances(
+        all_distances(
             np.array(
                 [
                     (0, 0, 0),
@@ -303,10 +286,10 @@ def check_reach(reach: Callable) -> Feedback:
         result, trouble = attempt(reach, layers, order)
         if trouble:
             return trouble
-        value = as_array(result)
-        if value is None or value.ndim or value % 1 != 0:
+        value = whole_number(result)
+        if value is None:
             return Feedback(WRONG, f"your function returned {result!r}, no whole number.")
-        answers.append(int(value))
+        answers.append(value)
     for formula, text in (
         (lambda n, k: n * k, "a chain of order k has k atoms, and k - 1 distances between them."),
         (

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from so3krates_lite.figures import NEGATIVE, PALETTE, POSITIVE, TEXT, styled
 from so3krates_lite.frames import Frames
-from so3krates_lite.lessons.geomatt import _distances
+from so3krates_lite.lessons.points import all_distances, one_point, separated, xyz
 from so3krates_lite.scene import Scene, element_colour, scene
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def overlap_figure(
-    grid: Float[np.ndarray, "D"],
+    grid: Float[np.ndarray, " D"],
     gamma: float,
-    distances: Float[np.ndarray, "points"],
+    distances: Float[np.ndarray, " points"],
     learned: Float[np.ndarray, "layers points"],
     every: int = 15,
 ) -> go.Figure:
@@ -85,7 +85,7 @@ def draw_chains(
     picture: Scene,
     i: int,
     j: int,
-    values: Float[np.ndarray, "atoms"],
+    values: Float[np.ndarray, " atoms"],
     limit: float | None = None,
 ) -> None:
     """A molecule with the chains from atom i over each atom l to atom j, as wide as they count.
@@ -157,7 +157,7 @@ def draw_shapes(panels: Sequence[Axes], which: str) -> None:
 def _cube() -> Float[np.ndarray, "edges 2 3"]:
     """Edges of the cube that set B stands in, Å."""
     corners = 0.75 * np.stack(np.meshgrid(*[[-1, 1]] * 3), -1).reshape(-1, 3)
-    near = np.isclose(_distances(corners), 1.5)
+    near = np.isclose(all_distances(corners), 1.5)
     return corners[np.argwhere(np.triu(near))]
 
 
@@ -170,9 +170,9 @@ def shapes_figure(which: str) -> go.Figure:
     figure = make_subplots(
         rows=1, cols=2, specs=[[{"type": "scene"}] * 2], subplot_titles=NAMES[which]
     )
-    colour, gap = element_colour(6), np.full((1, 3), np.nan)
+    colour = element_colour(6)
     for k, positions in enumerate(SHAPES[which]):
-        sticks = np.concatenate([np.vstack([positions[list(e)], gap]) for e in _EDGES[which]])
+        sticks = separated(positions[np.array(_EDGES[which])])
         labels = ["i", *map(str, range(1, len(positions)))]
         ball = {"size": 20, "color": colour, "line": {"color": TEXT, "width": 2}}
         traces = [
@@ -180,25 +180,16 @@ def shapes_figure(which: str) -> go.Figure:
             {"mode": "markers", "marker": ball, "text": labels, "hoverinfo": "text"},
         ]
         for points, style in zip((sticks, positions), traces, strict=True):
-            figure.add_scatter3d(**_xyz(points), **style, row=1, col=k + 1)
+            figure.add_scatter3d(**xyz(points), **style, row=1, col=k + 1)
         names = [  # on top of all, where sticks cannot hide them
             {"text": f"<b>{label}</b>", "showarrow": False, "font": {"color": "#ffffff"}, **place}
-            for label, place in zip(labels, map(_point, positions), strict=True)
+            for label, place in zip(labels, map(one_point, positions), strict=True)
         ]
         figure.update_scenes(annotations=names, row=1, col=k + 1)
         if which == "B":
-            edges = np.concatenate([np.vstack([edge, gap]) for edge in _cube()])
             thin = {"mode": "lines", "line": {"color": TEXT, "width": 1}, "hoverinfo": "skip"}
-            figure.add_scatter3d(**_xyz(edges), **thin, row=1, col=k + 1)
+            figure.add_scatter3d(**xyz(separated(_cube())), **thin, row=1, col=k + 1)
     axes = {f"{axis}axis": {"visible": False, "range": [-1.3, 1.3]} for axis in "xyz"}
-    figure.update_scenes(**axes, aspectmode="cube", camera_eye=_point(1.45 * _EYE[which]))
+    figure.update_scenes(**axes, aspectmode="cube", camera_eye=one_point(1.45 * _EYE[which]))
     styled(figure, height=380, margin={"l": 0, "r": 0, "t": 40, "b": 0}, showlegend=False)
     return figure.update_layout(scene_bgcolor="rgba(0,0,0,0)", scene2_bgcolor="rgba(0,0,0,0)")
-
-
-def _xyz(points: Float[np.ndarray, "points 3"]) -> dict[str, np.ndarray]:
-    return dict(zip("xyz", np.asarray(points, np.float32).T, strict=True))
-
-
-def _point(position: Float[np.ndarray, "3"]) -> dict[str, float]:
-    return dict(zip("xyz", position.tolist(), strict=True))

@@ -1,23 +1,30 @@
-"""Checks and figures of lesson 2, spherical harmonics."""
+"""Checks of lesson 2, spherical harmonics."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
 from so3krates_lite.harmonics import spherical_harmonics
-from so3krates_lite.lessons.feedback import RIGHT, WRONG, Feedback, as_array, attempt
+from so3krates_lite.lessons.feedback import (
+    RIGHT,
+    WRONG,
+    Feedback,
+    as_array,
+    attempt,
+    described,
+    known_mistake,
+    of_shape,
+    whole_number,
+)
 from so3krates_lite.shapes import icosphere, unit
 
-if TYPE_CHECKING:
-    pass
 
-
-def _values(r: np.ndarray, degrees: Sequence[int]) -> np.ndarray:
+def values_at(r: np.ndarray, degrees: Sequence[int]) -> np.ndarray:
+    """The harmonics of all degrees in the directions r, (…, 3) to (…, m_tot), as float64."""
     return np.asarray(spherical_harmonics(np.asarray(r, np.float32), tuple(degrees)), float)
 
 
@@ -32,35 +39,26 @@ def _compiled() -> Callable:
 
 
 def _few_values(r: np.ndarray, degrees: Sequence[int]) -> np.ndarray:
-    """The same values as `_values`, compiled once for any number of directions and any degree."""
+    """The same values as `values_at`, compiled once for any number of directions and any degree."""
     r = np.asarray(r, np.float32)
     if r.ndim != 2 or len(r) > _ROWS or max(degrees) > _TOP:
-        return _values(r, degrees)
+        return values_at(r, degrees)
     padded = np.ones((_ROWS, 3), np.float32)
     padded[: len(r)] = r
     columns = np.concatenate([np.arange(l * l, (l + 1) ** 2) for l in degrees])
     return np.asarray(_compiled()(padded), float)[: len(r), columns]
 
 
-def _returned(result: object) -> str:
-    value = as_array(result)
-    return type(result).__name__ if value is None else f"an array of shape {value.shape}"
-
-
 def check_direction(direction: Callable) -> Feedback:
     """Lesson 2, exercise 1: ``direction(Y_1)``, (…, 3) harmonics of degree 1 to (x, y, z)."""
     r = unit(np.random.default_rng(0).normal(size=(4, 5, 3)))
-    Y_1 = _values(r, (1,))
+    Y_1 = values_at(r, (1,))
     result, trouble = attempt(direction, Y_1.copy())
     if trouble:
         return trouble
-    value = as_array(result)
-    if value is None or value.shape != r.shape:
-        return Feedback(
-            WRONG,
-            f"your function returned {_returned(result)}; one direction for each set of three "
-            f"harmonics, shape {r.shape}, is expected.",
-        )
+    value = of_shape(result, r.shape, "one direction for each set of three harmonics")
+    if isinstance(value, Feedback):
+        return value
     if np.allclose(value, r, atol=1e-5):
         return Feedback(RIGHT, "put in order, and divided by √(3/4π).")
     factor = np.sqrt(3 / (4 * np.pi))
@@ -109,7 +107,7 @@ def check_turn_about_z(turn_about_z: Callable) -> Feedback:
         if value is None or value.shape != (size, size):
             return Feedback(
                 WRONG,
-                f"your function returned {_returned(result)} for l = {l}; "
+                f"your function returned {described(result)} for l = {l}; "
                 f"2l + 1 = {size} rows and columns are expected.",
             )
         right = _turn_about_z(l, alpha)
@@ -141,9 +139,8 @@ def check_turn_about_z(turn_about_z: Callable) -> Feedback:
             (np.eye(size), "nothing turns."),
             (right * np.sign(right), "the signs are lost: one of the two sines is negative."),
         ]
-        for wrong, text in mistakes:
-            if np.allclose(value, wrong, atol=1e-5):
-                return Feedback(WRONG, text)
+        if named := known_mistake(value, mistakes, atol=1e-5):
+            return named
         if np.allclose(value, _turn_about_z(l, np.radians(alpha)), atol=1e-5):
             return Feedback(WRONG, "α is in radians already.")
         if not np.allclose(value @ value.T, np.eye(size), atol=1e-5):
@@ -173,7 +170,7 @@ def check_mirror_signs(mirror_signs: Callable) -> Feedback:
         if value is None or value.shape != l.shape:
             return Feedback(
                 WRONG,
-                f"your function returned {_returned(result)} for degrees {degrees}; one sign for "
+                f"your function returned {described(result)} for degrees {degrees}; one sign for "
                 f"each of the {len(l)} components is expected.",
             )
         right = (-1.0) ** (l + m)
@@ -197,9 +194,8 @@ def check_mirror_signs(mirror_signs: Callable) -> Feedback:
             (along_y * (-1.0) ** m, "this is the mirror x to -x."),
             (np.abs(right), "no harmonic changes in yours; that with l = 1, m = 0 is z itself."),
         ]
-        for wrong, text in mistakes:
-            if np.allclose(value, wrong):
-                return Feedback(WRONG, text)
+        if named := known_mistake(value, mistakes):
+            return named
         if not np.allclose(np.abs(value), 1):
             return Feedback(WRONG, "every harmonic keeps or turns its sign: only 1 and -1 occur.")
         k = int(np.flatnonzero(value != right)[0])
@@ -241,13 +237,11 @@ def check_lowest_degree(lowest_degree: Callable) -> Feedback:
         result, trouble = attempt(lowest_degree, np.float32(directions), _few_values)
         if trouble:
             return trouble
-        value = as_array(result)
-        if value is None or value.ndim or value % 1 != 0:
-            return Feedback(
-                WRONG, f"your function returned {_returned(result)}; a degree, one whole number, "
-                "is expected."
-            )  # fmt: skip
-        answers.append(int(value))
+        value = whole_number(result)
+        if value is None:
+            text = f"your function returned {described(result)}; a degree, one whole number, is "
+            return Feedback(WRONG, f"{text}expected.")
+        answers.append(value)
     straight, tilted = answers[: len(shapes)], answers[len(shapes) :]
     if straight == tilted == right:
         return Feedback(RIGHT, "the length of the sum, degree by degree, with room for rounding.")

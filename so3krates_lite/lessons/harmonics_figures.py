@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from so3krates_lite.figures import NEGATIVE, POSITIVE, TEXT, styled
-from so3krates_lite.lessons.harmonics import _values
+from so3krates_lite.lessons.harmonics import values_at
+from so3krates_lite.lessons.points import ijk, one_point, separated, without_nan, xyz
 from so3krates_lite.shapes import icosphere, unit
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def draw_sphere(
     x, y = np.meshgrid(line, line)
     height = 1 - x**2 - y**2
     seen = np.stack([x, y, np.sqrt(np.maximum(height, 0))], axis=-1)
-    values = _values(seen @ view, degrees) @ np.asarray(coefficients, float)
+    values = values_at(seen @ view, degrees) @ np.asarray(coefficients, float)
     limit = limit or np.abs(values[height > 0]).max() or 1.0
     light = (0.78 + 0.24 * np.maximum(seen @ _LAMP, 0))[..., None]
     colour = _few_shades(_mixed(values, limit) * light)
@@ -90,7 +91,7 @@ def draw_lobes(
     from matplotlib.collections import PolyCollection
 
     sphere, faces = icosphere(4)
-    values = _values(sphere, degrees) @ np.asarray(coefficients, float)
+    values = values_at(sphere, degrees) @ np.asarray(coefficients, float)
     corners = (scale * np.abs(values)[:, None] * sphere @ view.T)[faces]
     normal = unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
     front = normal[:, 2] > -0.05
@@ -144,14 +145,14 @@ def sphere_figure(
 
     coefficients = np.asarray(coefficients, float)
     sphere, faces = icosphere(3)
-    values = (_values(sphere, degrees) @ coefficients.T).T.astype(np.float32)
+    values = (values_at(sphere, degrees) @ coefficients.T).T.astype(np.float32)
     values /= np.abs(values).max(axis=None if bars else 1, keepdims=True)
     kinds = [{"type": "scene"}, {"type": "xy"}]
     figure = make_subplots(1, 2, specs=[kinds], column_widths=[0.56, 0.44]) if bars else go.Figure()
     figure.add_trace(
         go.Mesh3d(
-            **dict(zip("xyz", sphere.T.astype(np.float32), strict=True)),
-            **dict(zip("ijk", faces.T.astype(np.uint16), strict=True)),
+            **xyz(sphere),
+            **ijk(faces),
             intensity=values[0],
             colorscale=[[0, NEGATIVE], [0.5, NEUTRAL], [1, POSITIVE]],
             **{"cmin": -1.0, "cmax": 1.0, "showscale": False},
@@ -162,8 +163,7 @@ def sphere_figure(
     moving = [[go.Mesh3d(intensity=row)] for row in values]
     traces = [0]
     if points is not None:
-        dots = (1.03 * np.asarray(points)).astype(np.float32)
-        places = [dict(zip("xyz", step.T, strict=True)) for step in dots]
+        places = [xyz(step) for step in 1.03 * np.asarray(points)]
         style = {"mode": "markers", "marker": {"size": 5, "color": "#20262d"}}
         figure.add_trace(go.Scatter3d(**places[0], **style))
         traces.append(len(figure.data) - 1)
@@ -193,9 +193,7 @@ def sphere_figure(
     current = {"prefix": prefix, "font": {"color": TEXT, "size": 14}}
     figure.update_layout(
         scene={**hidden, "aspectmode": "cube"},
-        scene_camera={
-            "eye": dict(zip("xyz", (1.4 * VIEW[2]).tolist(), strict=True)),
-        },
+        scene_camera_eye=one_point(1.4 * VIEW[2]),
         sliders=[{"steps": steps, "currentvalue": current, "pad": {"t": 50}, "font": {"size": 10}}],
         showlegend=False,
     )
@@ -210,9 +208,8 @@ def _arms() -> go.Scatter3d:
     """The axes x, y and z, from the middle of the sphere to a bit outside."""
     import plotly.graph_objects as go
 
-    start, end, gap = np.zeros((3, 3)), 1.25 * np.eye(3), np.full((3, 3), np.nan)
-    line = np.stack([start, end, gap], axis=1).reshape(-1, 3)
-    x, y, z = ([None if np.isnan(v) else float(v) for v in row] for row in line.T)
+    arms = np.stack([np.zeros((3, 3)), 1.25 * np.eye(3)], axis=1)
+    x, y, z = map(without_nan, separated(arms).T)
     text = ["", "x", "", "", "y", "", "", "z", ""]
     style = {"mode": "lines+text", "line": {"width": 4, "color": TEXT}}
     return go.Scatter3d(x=x, y=y, z=z, text=text, **style)

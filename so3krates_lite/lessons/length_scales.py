@@ -7,7 +7,17 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float
 
-from so3krates_lite.lessons.feedback import RIGHT, WRONG, Feedback, as_array, attempt, same
+from so3krates_lite.lessons.feedback import (
+    RIGHT,
+    WRONG,
+    Feedback,
+    as_array,
+    attempt,
+    known_mistake,
+    one_number,
+    whole_number,
+)
+from so3krates_lite.lessons.points import all_distances
 
 # Å: between carbons; from the last carbon to its hydrogens, along the chain and across it
 BOND, BEYOND, ACROSS = 1.28, 0.55, 0.93
@@ -30,10 +40,10 @@ def check_longest_chain(longest_chain: Callable) -> Feedback:
         result, trouble = attempt(longest_chain, cutoff)
         if trouble:
             return trouble
-        value = as_array(result)
-        if value is None or value.ndim or value % 1 != 0:
+        value = whole_number(result)
+        if value is None:
             return Feedback(WRONG, f"your function returned {result!r}, no whole number.")
-        answers.append(int(value))
+        answers.append(value)
     right = [most(cutoff) for cutoff in cutoffs]
     mistakes = [
         (
@@ -63,9 +73,8 @@ def check_longest_chain(longest_chain: Callable) -> Feedback:
     ]
     if answers == right:
         return Feedback(RIGHT, "hydrogen to carbon, carbon to carbon, carbon to hydrogen.")
-    for wrong, text in mistakes:
-        if answers == wrong:
-            return Feedback(WRONG, text)
+    if named := known_mistake(answers, mistakes, rtol=0, atol=0):
+        return named
     k = next(k for k in range(len(cutoffs)) if answers[k] != right[k])
     return Feedback(
         WRONG,
@@ -80,8 +89,7 @@ def check_nearness(nearness: Callable) -> Feedback:
     X has shape (n, n) with zeros on the diagonal, where the result is zero, too.
     """
     rng = np.random.default_rng(3)
-    places = rng.normal(size=(6, 4))
-    X = np.linalg.norm(places[:, None] - places, axis=-1)
+    X = all_distances(rng.normal(size=(6, 4)))
     kappa = 1.5
     result, trouble = attempt(nearness, X.copy(), kappa)
     if trouble:
@@ -142,9 +150,8 @@ def check_nearness(nearness: Callable) -> Feedback:
         return Feedback(RIGHT, "softmax over the others, compared with kappa/n, smooth border.")
     if np.allclose(np.where(off, value, 0), right, atol=1e-7):
         return Feedback(WRONG, "the diagonal must be 0: an atom is no neighbour of itself.")
-    for wrong, text in mistakes:
-        if np.allclose(np.where(off, value, 0), wrong, atol=1e-7):
-            return Feedback(WRONG, text)
+    if named := known_mistake(np.where(off, value, 0), mistakes):
+        return named
     i, j = np.unravel_index(np.abs(np.where(off, value - right, 0)).argmax(), X.shape)
     return Feedback(
         WRONG,
@@ -164,22 +171,21 @@ def check_charge_floor(charge_floor: Callable) -> Feedback:
     result, trouble = attempt(charge_floor, one.copy(), other.copy())
     if trouble:
         return trouble
-    value = as_array(result)
-    if value is None or value.ndim:
-        found = type(result).__name__ if value is None else f"an array of shape {value.shape}"
-        return Feedback(WRONG, f"your function returned {found}; one number is expected.")
+    value = one_number(result)
+    if isinstance(value, Feedback):
+        return value
     gap = other - one
     right = np.sqrt(np.mean((gap / 2) ** 2))
-    if same(result, np.asarray(right)):
+    if np.isclose(value, right):
         return Feedback(RIGHT, "the mean of both energies misses each by half their difference.")
-    for wrong, text in [
+    mistakes = [
         (np.sqrt(np.mean(gap**2)), "the best energy lies halfway: each is missed by half the gap."),
         (np.abs(gap / 2).mean(), "this is the mean absolute error; the root-mean-square is asked."),
         (gap.mean() / 2, "gaps differ from geometry to geometry: square before you average."),
         (np.mean((gap / 2) ** 2), "take the root of the mean square."),
         (np.std(gap / 2), "a model cannot shift one charge state only: the mean gap counts, too."),
         (0.0, "one geometry, one energy: without the charge it cannot be right for both."),
-    ]:
-        if np.isclose(value, wrong):
-            return Feedback(WRONG, text)
-    return Feedback(WRONG, f"on a small example {right:.4f} is expected, yours gives {value:.4f}.")
+    ]
+    return known_mistake(value, mistakes) or Feedback(
+        WRONG, f"on a small example {right:.4f} is expected, yours gives {value:.4f}."
+    )

@@ -7,7 +7,17 @@ from itertools import product
 
 import numpy as np
 
-from so3krates_lite.lessons.feedback import RIGHT, WRONG, Feedback, as_array, attempt
+from so3krates_lite.lessons.feedback import (
+    RIGHT,
+    WRONG,
+    Feedback,
+    as_array,
+    attempt,
+    described,
+    known_mistake,
+    of_shape,
+    whole_number,
+)
 
 
 def check_couples(couples: Callable) -> Feedback:
@@ -69,9 +79,8 @@ def check_couples(couples: Callable) -> Feedback:
     ]
     if answers == right:
         return Feedback(RIGHT, "triangle and parity.")
-    for wrong, text in mistakes:
-        if answers == wrong:
-            return Feedback(WRONG, text)
+    if named := known_mistake(answers, mistakes, rtol=0, atol=0):
+        return named
     k = next(k for k in range(len(cases)) if answers[k] != right[k])
     l1, l2, l3 = cases[k]
     can = "can" if right[k] else "cannot"
@@ -101,14 +110,9 @@ def check_numerical_forces(numerical_forces: Callable) -> Feedback:
     result, trouble = attempt(numerical_forces, energy, given, h)
     if trouble:
         return trouble
-    value = as_array(result)
-    if value is None or value.shape != start.shape:
-        found = type(result).__name__ if value is None else f"an array of shape {value.shape}"
-        return Feedback(
-            WRONG,
-            f"your function returned {found}; one force per atom, shape {start.shape}, "
-            "is expected.",
-        )
+    value = of_shape(result, start.shape, "one force per atom")
+    if isinstance(value, Feedback):
+        return value
 
     def differences(above: float, below: float) -> np.ndarray:
         values = np.zeros_like(start)
@@ -146,9 +150,8 @@ def check_numerical_forces(numerical_forces: Callable) -> Feedback:
                 WRONG, "right, but R has changed under your hands: move an atom of a copy."
             )
         return Feedback(RIGHT, "both sides, the whole way between them, downhill.")
-    for wrong, text in mistakes:
-        if np.allclose(value, wrong, rtol=1e-6, atol=1e-8):
-            return Feedback(WRONG, text)
+    if named := known_mistake(value, mistakes, rtol=1e-6, atol=1e-8):
+        return named
     if not np.array_equal(given, start):
         return Feedback(
             WRONG,
@@ -190,12 +193,11 @@ def check_count(count: Callable) -> Feedback:
         result, trouble = attempt(count, *case)
         if trouble:
             return trouble
-        value = as_array(result)
-        if value is None or value.ndim or value % 1 != 0:
-            found = f"an array of shape {value.shape}" if value is not None and value.ndim else None
-            found = found or repr(result)
+        value = whole_number(result)
+        if value is None:
+            found = described(result) if np.shape(as_array(result)) else repr(result)
             return Feedback(WRONG, f"your function returned {found}; one whole number is expected.")
-        answers.append(int(value))
+        answers.append(value)
 
     def totals(change: Callable) -> list[int]:
         return [sum(parameter_parts(*case).values()) + change(*case) for case in cases]
@@ -268,9 +270,8 @@ def check_count(count: Callable) -> Feedback:
     ]
     if answers == right:
         return Feedback(RIGHT, f"{right[0]:,} for the bundled model.")
-    for wrong, text in mistakes:
-        if answers == wrong:
-            return Feedback(WRONG, text)
+    if named := known_mistake(answers, mistakes, rtol=0, atol=0):
+        return named
     parts = parameter_parts(*cases[0])
     shown = ", ".join(f"{name} {value:,}" for name, value in parts.items())
     return Feedback(

@@ -1,17 +1,23 @@
-"""Checks and figures of lesson 1, molecules and symmetry."""
+"""Checks of lesson 1, molecules and symmetry."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from so3krates_lite.lessons.feedback import RIGHT, WRONG, Feedback, as_array, attempt
+from so3krates_lite.lessons.feedback import (
+    RIGHT,
+    WRONG,
+    Feedback,
+    as_array,
+    attempt,
+    described,
+    known_mistake,
+    of_shape,
+)
+from so3krates_lite.lessons.points import all_distances
 from so3krates_lite.units import convert
-
-if TYPE_CHECKING:
-    pass
 
 
 def check_gradient_to_force(gradient_to_force: Callable) -> Feedback:
@@ -20,14 +26,9 @@ def check_gradient_to_force(gradient_to_force: Callable) -> Feedback:
     result, trouble = attempt(gradient_to_force, gradient.copy())
     if trouble:
         return trouble
-    value = as_array(result)
-    if value is None or value.shape != gradient.shape:
-        found = type(result).__name__ if value is None else f"an array of shape {value.shape}"
-        return Feedback(
-            WRONG,
-            f"your function returned {found}; as many numbers as went in, "
-            f"shape {gradient.shape}, are expected.",
-        )
+    value = of_shape(result, gradient.shape, "as many numbers as went in", "are expected")
+    if isinstance(value, Feedback):
+        return value
     hartree, bohr = convert(1.0, "Hartree", "eV"), convert(1.0, "bohr", "Angstrom")
     mistakes = [
         (1.0, "the gradient came back as it was: turn its sign, and convert both units."),
@@ -58,10 +59,8 @@ def check_gradient_to_force(gradient_to_force: Callable) -> Feedback:
     uphill = [
         (-factor, f"{text} And a force points downhill: -dE/dR.") for factor, text in mistakes
     ]
-    for factor, text in mistakes + uphill:
-        if np.allclose(value, factor * gradient, rtol=1e-3):
-            return Feedback(WRONG, text)
-    return Feedback(
+    results = [(factor * gradient, text) for factor, text in mistakes + uphill]
+    return known_mistake(value, results, rtol=1e-3) or Feedback(
         WRONG,
         f"a gradient of {gradient[0, 0, 0]:.5f} Hartree/bohr is a force of "
         f"{-gradient[0, 0, 0] * hartree / bohr:.4f} eV/Å, yours is {value[0, 0, 0]:.4f}.",
@@ -80,14 +79,9 @@ def check_smoother_cutoff(smoother_cutoff: Callable) -> Feedback:
         result, trouble = attempt(smoother_cutoff, d.copy(), cutoff)
         if trouble:
             return trouble
-        value = as_array(result)
-        if value is None or value.shape != d.shape:
-            found = type(result).__name__ if value is None else f"an array of shape {value.shape}"
-            return Feedback(
-                WRONG,
-                f"your function returned {found}; one number for each "
-                f"distance, shape {d.shape}, is expected.",
-            )
+        value = of_shape(result, d.shape, "one number for each distance")
+        if isinstance(value, Feedback):
+            return value
         text = _cutoff_trouble(d, value, cutoff)
         border = as_array(attempt(smoother_cutoff, near.copy(), cutoff)[0])
         if not text and border is not None and border.shape == near.shape:
@@ -158,10 +152,7 @@ def check_invariance_test(is_invariant: Callable) -> Feedback:
         if trouble:
             return trouble
         if not isinstance(result, bool | np.bool_):
-            array = as_array(result)
-            found = type(result).__name__
-            if array is not None and array.shape:
-                found = f"an array of shape {array.shape}"
+            found = described(result) if np.shape(as_array(result)) else type(result).__name__
             return Feedback(WRONG, f"your function returned {found}; True or False is expected.")
         if not result:
             return Feedback(WRONG, _why_not(calls, R, Z))
@@ -174,11 +165,6 @@ def check_invariance_test(is_invariant: Callable) -> Feedback:
     return Feedback(RIGHT, "it passed the sound energy and caught all seven broken ones.")
 
 
-def _distances(R: np.ndarray) -> np.ndarray:
-    R = np.asarray(R, float)
-    return np.linalg.norm(R[:, None] - R, axis=-1)
-
-
 def _sound_energy(R: np.ndarray, Z: np.ndarray, dtype: type) -> float:
     R = np.asarray(R, dtype)
     a, b = np.triu_indices(len(R), 1)
@@ -187,13 +173,13 @@ def _sound_energy(R: np.ndarray, Z: np.ndarray, dtype: type) -> float:
 
 
 def _why_not(calls: list, R: np.ndarray, Z: np.ndarray) -> str:
-    spectrum = np.sort(_distances(R), axis=None)
+    spectrum = np.sort(all_distances(R), axis=None)
     for R_new, Z_new in calls:
         if R_new.shape != R.shape:
             return f"you passed positions of shape {R_new.shape}; {R.shape} came in."
         if np.isclose(_sound_energy(R_new, Z_new, np.float64), _sound_energy(R, Z, np.float64)):
             continue
-        if np.allclose(np.sort(_distances(R_new), axis=None), spectrum):
+        if np.allclose(np.sort(all_distances(R_new), axis=None), spectrum):
             return (
                 "it says False of a sound energy: the atoms were put in another order without "
                 "their elements. Z goes along with R."
@@ -217,7 +203,7 @@ def _suspects() -> list[tuple[Callable, str]]:
 
     def handed(R, Z):
         r = R[None] - R[:, None]
-        d = _distances(R) + np.eye(len(R))
+        d = all_distances(R) + np.eye(len(R))
         a, b, c = r / d[..., None] ** 2, r / d[..., None] ** 3, r / d[..., None] ** 4
         return float(np.einsum("ijx,xyz,iky,ilz->", a, _LEVI_CIVITA, b, c))
 
@@ -245,7 +231,7 @@ def _suspects() -> list[tuple[Callable, str]]:
             "Reflect, or send R to -R.",
         ),
         (
-            lambda R, Z: float((np.arange(1, len(R)) * np.diag(_distances(R), 1)).sum()),
+            lambda R, Z: float((np.arange(1, len(R)) * np.diag(all_distances(R), 1)).sum()),
             "it passed an energy that depends on the order in which the atoms are listed: permute "
             "R and Z together, and not only the last two atoms.",
         ),
@@ -267,14 +253,10 @@ def check_neighbour_count(neighbour_count: Callable) -> Feedback:
     result, trouble = attempt(neighbour_count, first.copy(), second.copy(), mask.copy(), n)
     if trouble:
         return trouble
-    value = as_array(result)
-    if value is None or value.shape != (n,):
-        found = type(result).__name__ if value is None else f"an array of shape {value.shape}"
-        return Feedback(
-            WRONG,
-            f"your function returned {found}; one number per atom, shape {(n,)}, is expected, "
-            "also for atoms without neighbours.",
-        )
+    wanted = "is expected, also for atoms without neighbours"
+    value = of_shape(result, (n,), "one number per atom", wanted)
+    if isinstance(value, Feedback):
+        return value
 
     def count(*ends: np.ndarray) -> np.ndarray:
         return sum(np.bincount(end, minlength=n) for end in ends)
@@ -312,9 +294,8 @@ def check_neighbour_count(neighbour_count: Callable) -> Feedback:
     ]
     if np.array_equal(value, right):
         return Feedback(RIGHT, "real pairs only, both ends, every atom.")
-    for wrong, text in mistakes:
-        if np.array_equal(value, wrong):
-            return Feedback(WRONG, text)
+    if named := known_mistake(value, mistakes, rtol=0, atol=0):
+        return named
     atom = int(np.flatnonzero(value != right)[0])
     return Feedback(
         WRONG,

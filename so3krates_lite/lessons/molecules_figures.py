@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from so3krates_lite.basis import cosine_cutoff, radial_basis
 from so3krates_lite.figures import GRID, MAGNITUDE, PALETTE, TEXT, styled
-from so3krates_lite.scene import Scene, atom_radius, element_colour
+from so3krates_lite.lessons.points import ball_and_stick, ijk, one_point, without_nan, xyz
+from so3krates_lite.scene import Scene
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -25,29 +26,12 @@ def neighbour_figure(picture: Scene, atom: int, cutoffs: Sequence[float]) -> go.
     places = picture.positions.round(3)
     distance = np.linalg.norm(places - places[atom], axis=-1)
     sphere, faces = icosphere(2)
-    shell = (places[atom] + cutoffs[0] * sphere).T
-    gap = np.full((len(picture.bonds), 1, 3), np.nan)
-    bonds = np.concatenate([places[picture.bonds], gap], axis=1).reshape(-1, 3)
+    shell = places[atom] + cutoffs[0] * sphere
     figure = go.Figure(
         [
-            go.Scatter3d(**_xyz(bonds), mode="lines", line={"width": 7, "color": TEXT}),
-            go.Scatter3d(
-                **_xyz(places),
-                mode="markers+text",
-                text=picture.labels,
-                marker={
-                    "color": [element_colour(int(z)) for z in picture.numbers],
-                    "size": [60 * atom_radius(int(z)) for z in picture.numbers],
-                    "line": {"width": 1, "color": TEXT},
-                },
-            ),
+            *ball_and_stick(picture),
             go.Scatter3d(mode="lines", line={"width": 5, "color": MAGNITUDE}),
-            go.Mesh3d(
-                **dict(zip("xyz", shell, strict=True)),
-                **dict(zip("ijk", faces.T.astype(np.uint16), strict=True)),
-                color=MAGNITUDE,
-                opacity=0.1,
-            ),
+            go.Mesh3d(**xyz(shell, float), **ijk(faces), color=MAGNITUDE, opacity=0.1),
         ]
     )
     steps = []
@@ -57,7 +41,7 @@ def neighbour_figure(picture: Scene, atom: int, cutoffs: Sequence[float]) -> go.
         rays[:, 0], rays[:, 1] = places[atom], places[seen]
         shell = (places[atom] + cutoff * sphere).round(2)
         both = zip("xyz", rays.reshape(-1, 3).T, shell.T, strict=True)
-        update = {c: [_plain(lines), _plain(surface)] for c, lines, surface in both}
+        update = {c: [without_nan(lines), without_nan(surface)] for c, lines, surface in both}
         title = f"{picture.labels[atom]} has {seen.sum()} neighbours within {cutoff:g} Å"
         arguments = [update, {"title.text": title}, [2, 3]]
         steps.append({"label": f"{cutoff:g}", "method": "update", "args": arguments})
@@ -68,23 +52,14 @@ def neighbour_figure(picture: Scene, atom: int, cutoffs: Sequence[float]) -> go.
     current = {"prefix": "cutoff (Å): ", "font": {"color": TEXT}}
     figure.update_layout(
         scene={**axes, "aspectmode": "cube"},
-        scene_camera_eye=dict(zip("xyz", (1.05 * picture.view[2]).tolist(), strict=True)),
-        scene_camera_up=dict(zip("xyz", picture.view[1].tolist(), strict=True)),
+        scene_camera_eye=one_point(1.05 * picture.view[2]),
+        scene_camera_up=one_point(picture.view[1]),
         sliders=[{"steps": steps, "currentvalue": current, "pad": {"t": 8}}],
         showlegend=False,
     )
     figure.update_traces(hoverinfo="skip")
     title = {"text": steps[0]["args"][1]["title.text"], "font_size": 14}
     return styled(figure, height=520, title=title, margin={"l": 8, "r": 8, "t": 44, "b": 8})
-
-
-def _plain(values: Float[np.ndarray, " points"]) -> list[float | None]:
-    """NaN, which ends a line, has no place in JSON: None does the same."""
-    return [None if np.isnan(v) else float(v) for v in values]
-
-
-def _xyz(points: Float[np.ndarray, "points 3"]) -> dict[str, np.ndarray]:
-    return dict(zip("xyz", np.asarray(points, np.float32).T, strict=True))
 
 
 def basis_slider(distances: Sequence[float], number: int, cutoff: float) -> go.Figure:

@@ -1,32 +1,21 @@
-"""Checks and figures of lesson 3, spherical harmonic coordinates."""
+"""Checks of lesson 3, spherical harmonic coordinates."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from so3krates_lite.lessons.feedback import RIGHT, WRONG, Feedback, as_array, attempt
-
-if TYPE_CHECKING:
-    pass
-
-
-def _named(value: np.ndarray, mistakes: list[tuple[np.ndarray, str]]) -> Feedback | None:
-    """The sentence of the first mistake whose result this is."""
-    for wrong, text in mistakes:
-        if np.shape(wrong) == value.shape and np.allclose(value, wrong, atol=1e-7):
-            return Feedback(WRONG, text)
-    return None
-
-
-def _of_shape(result: object, shape: tuple[int, ...], what: str) -> np.ndarray | Feedback:
-    value = as_array(result)
-    if value is not None and value.shape == shape:
-        return value
-    found = type(result).__name__ if value is None else f"an array of shape {value.shape}"
-    return Feedback(WRONG, f"your function returned {found}; {what}, shape {shape}, is expected.")
+from so3krates_lite.lessons.feedback import (
+    RIGHT,
+    WRONG,
+    Feedback,
+    as_array,
+    attempt,
+    known_mistake,
+    of_shape,
+)
+from so3krates_lite.lessons.points import all_distances
 
 
 def check_first_degree(first_degree: Callable) -> Feedback:
@@ -40,7 +29,7 @@ def check_first_degree(first_degree: Callable) -> Feedback:
     result, trouble = attempt(first_degree, r.copy(), phi.copy())
     if trouble:
         return trouble
-    value = _of_shape(result, (3,), "three components of one atom")
+    value = of_shape(result, (3,), "three components of one atom")
     if isinstance(value, Feedback):
         return value
     c, u, C = np.sqrt(3 / (4 * np.pi)), r / np.linalg.norm(r, axis=1, keepdims=True), phi.sum()
@@ -77,7 +66,7 @@ def check_first_degree(first_degree: Callable) -> Feedback:
         if trouble or alone is None or not np.allclose(alone, c * np.roll(u[0], -1)):
             return Feedback(WRONG, "right for four neighbours, but not for a single one.")
         return Feedback(RIGHT, "the mean of the directions, in the order y, z, x.")
-    return _named(value, mistakes) or Feedback(
+    return known_mistake(value, mistakes) or Feedback(
         WRONG,
         f"in a small example {np.round(right, 4).tolist()} is right, "
         f"yours is {np.round(value, 4).tolist()}.",
@@ -99,7 +88,7 @@ def check_length_from_angles(length_from_angles: Callable) -> Feedback:
         result, trouble = attempt(length_from_angles, u.copy(), l)
         if trouble:
             return trouble
-        value = _of_shape(result, (), "one number")
+        value = of_shape(result, (), "one number")
         if isinstance(value, Feedback):
             return value
         P = np.polynomial.legendre.Legendre.basis(l)(cosine)
@@ -133,7 +122,7 @@ def check_length_from_angles(length_from_angles: Callable) -> Feedback:
         ]
         if np.allclose(value, right):
             continue
-        return _named(value, mistakes) or Feedback(
+        return known_mistake(value, mistakes) or Feedback(
             WRONG, f"in a small example N_{l} is {right:.4f}, yours is {float(value):.4f}."
         )
     return Feedback(RIGHT, "a length of an SPHC vector is a sum over the angles of neighbours.")
@@ -148,7 +137,7 @@ def check_safe_length(safe_length: Callable) -> Feedback:
     result, trouble = attempt(safe_length, jnp.asarray(u))
     if trouble:
         return trouble
-    value = _of_shape(result, (), "one length")
+    value = of_shape(result, (), "one length")
     if isinstance(value, Feedback):
         return value
     mistakes = [
@@ -158,7 +147,7 @@ def check_safe_length(safe_length: Callable) -> Feedback:
     ]
     if not np.isclose(value, 1.3, rtol=0, atol=2e-3):
         text = f"the length of {u.round(1).tolist()} is 1.3, yours is {float(value):.4f}."
-        return _named(value.round(5), mistakes) or Feedback(WRONG, text)
+        return known_mistake(value.round(5), mistakes) or Feedback(WRONG, text)
     zero, trouble = attempt(safe_length, jnp.zeros(3))
     if trouble:
         return trouble
@@ -221,63 +210,59 @@ def check_far_twins(far_twins: Callable) -> Feedback:
         if value.max() >= n:
             text = f"atom {int(value.max())} does not exist: unravel the place, (i, j), with n = "
             return Feedback(WRONG, f"{text}{n} atoms.")
-        found.append((R, chi, tuple(int(v) for v in value)))
+        found.append((all_distances(R), all_distances(chi), chi, tuple(int(v) for v in value)))
 
     def all_pairs(best: Callable) -> bool:
-        return all(tuple(sorted(best(R, chi))) == tuple(sorted(v)) for R, chi, v in found)
-
-    def apart(points: np.ndarray) -> np.ndarray:
-        return np.linalg.norm(points[None] - points[:, None], axis=-1)
+        return all(sorted(best(d, X, chi)) == sorted(pair) for d, X, chi, pair in found)
 
     def smallest(X: np.ndarray, allowed: np.ndarray) -> tuple[int, int]:
         X = np.where(allowed & ~np.eye(n, dtype=bool), X, np.inf)
         return tuple(int(k) for k in np.unravel_index(X.argmin(), X.shape))
 
-    def right(R: np.ndarray, chi: np.ndarray) -> tuple[int, int]:
-        return smallest(apart(chi), apart(R) > cutoff)
+    def right(d: np.ndarray, X: np.ndarray, chi: np.ndarray) -> tuple[int, int]:
+        return smallest(X, d > cutoff)
 
-    if all(i == j for _, _, (i, j) in found):
+    if all(i == j for *_, (i, j) in found):
         text = "you found an atom and itself, at distance 0: leave out i = j."
         return Feedback(WRONG, text)
     if all_pairs(right):
-        if all(i < j for _, _, (i, j) in found):
+        if all(i < j for *_, (i, j) in found):
             return Feedback(RIGHT, "far in space, near in SPHC space.")
         return Feedback(WRONG, "the right pairs, but name the atom with the smaller number first.")
     lengths = "you compared the lengths of χ; two vectors of one length may point anywhere. "
     mistakes = [
-        (lambda R, chi: smallest(apart(chi), R[:, :1] < np.inf), "they must be far in space, too."),
-        (lambda R, chi: smallest(apart(chi), apart(R) < cutoff), "far in space means d > cutoff."),
+        (lambda d, X, chi: smallest(X, d >= 0), "they must be far in space, too."),
+        (lambda d, X, chi: smallest(X, d < cutoff), "far in space means d > cutoff."),
         (
-            lambda R, chi: smallest(apart(R), apart(R) > cutoff),
+            lambda d, X, chi: smallest(d, d > cutoff),
             "these are near in space; among far pairs, the nearest in SPHC space is asked for.",
         ),
         (
-            lambda R, chi: smallest(-apart(chi), apart(R) > cutoff),
+            lambda d, X, chi: smallest(-X, d > cutoff),
             "these are the most unlike; the smallest SPHC distance is asked for.",
         ),
         (
-            lambda R, chi: smallest(apart(np.linalg.norm(chi, axis=1)[:, None]), apart(R) > cutoff),
+            lambda d, X, chi: smallest(
+                all_distances(np.linalg.norm(chi, axis=1, keepdims=True)), d > cutoff
+            ),
             lengths + "Take the length of the difference.",
         ),
         (
-            lambda R, chi: smallest(
-                np.abs((chi[None] - chi[:, None]).sum(axis=-1)), apart(R) > cutoff
-            ),
+            lambda d, X, chi: smallest(np.abs((chi[None] - chi[:, None]).sum(-1)), d > cutoff),
             "a sum of differences cancels; take the root of the sum of their squares.",
         ),
         (
-            lambda R, chi: smallest(-(chi @ chi.T), apart(R) > cutoff),
+            lambda d, X, chi: smallest(-(chi @ chi.T), d > cutoff),
             "you took the largest scalar product; it grows with the lengths. Take |χⱼ − χᵢ|.",
         ),
     ]
     for best, text in mistakes:
         if all_pairs(best):
             return Feedback(WRONG, text)
-    k = next(k for k, (R, chi, v) in enumerate(found) if tuple(sorted(v)) != right(R, chi))
-    R, chi, value = found[k]
-    best = right(R, chi)
+    d, X, chi, pair = next(each for each in found if tuple(sorted(each[3])) != right(*each[:3]))
+    best = right(d, X, chi)
     text = (
-        f"in an example the atoms {best} are {apart(R)[best]:.1f} Å and X = {apart(chi)[best]:.2f} "
-        f"apart; yours, {value}, {apart(R)[value]:.1f} Å and {apart(chi)[value]:.2f}."
+        f"in an example the atoms {best} are {d[best]:.1f} Å and X = {X[best]:.2f} "
+        f"apart; yours, {pair}, {d[pair]:.1f} Å and {X[pair]:.2f}."
     )
     return Feedback(WRONG, text)

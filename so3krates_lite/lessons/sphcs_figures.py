@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from so3krates_lite.figures import MAGNITUDE, NEGATIVE, POSITIVE, TEXT, styled
+from so3krates_lite.lessons.points import ijk, separated, xyz
 from so3krates_lite.molecule3d import LIGHT, styled_scene
 from so3krates_lite.scene import Scene, atom_radius, element_colour
 from so3krates_lite.shapes import icosphere, unit
@@ -28,7 +29,7 @@ def _sphere(degrees: tuple[int, ...], fineness: int) -> tuple[np.ndarray, np.nda
     return sphere, faces, np.asarray(spherical_harmonics(np.float32(sphere), degrees))
 
 
-def _surface(
+def shape_surface(
     chi: Float[np.ndarray, " m_tot"], degrees: tuple[int, ...], scale: float, fineness: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Vertices, faces and values of the shape of an SPHC vector: |value| away in each direction."""
@@ -59,7 +60,7 @@ def draw_shape(
     from matplotlib.colors import to_rgb
     from matplotlib.tri import Triangulation
 
-    vertices, faces, value = _surface(chi, degrees, scale, fineness)
+    vertices, faces, value = shape_surface(chi, degrees, scale, fineness)
     if not np.abs(vertices).max() > 1e-3 * scale:
         return
     x, y, z = (vertices @ view.T).T
@@ -114,11 +115,11 @@ def shape_figure(
         picture = pictures[0 if shared else k]
         if not shared:
             figure.add_traces([trace.update(visible=k == last) for trace in _molecule(picture)])
-        vertices, faces, value = _surface(chi, degrees, scale, 3)
+        vertices, faces, value = shape_surface(chi, degrees, scale, 3)
         limit = float(max(0.3 * np.abs(value).max(), 1e-6))
         figure.add_mesh3d(
-            **_columns("xyz", picture.positions[atom] + vertices, np.float32),
-            **_columns("ijk", faces, np.uint16),
+            **xyz(picture.positions[atom] + vertices),
+            **ijk(faces),
             intensity=value.astype(np.float32),
             colorscale=[[0, NEGATIVE], [0.5, "#d5d9de"], [1, POSITIVE]],
             cmin=-limit,
@@ -159,8 +160,6 @@ def _molecule(picture: Scene, size: float = 0.55) -> list[go.Scatter3d | go.Mesh
     """Sticks, and balls small enough to see a shape around them; light enough for many steps."""
     import plotly.graph_objects as go
 
-    gap = np.full((len(picture.bonds), 1, 3), np.nan)
-    ends = np.concatenate([picture.positions[picture.bonds], gap], axis=1).reshape(-1, 3)
     ball, faces = icosphere(2)
     numbers = [int(z) for z in picture.numbers]
     kinds = sorted(set(numbers))
@@ -174,14 +173,14 @@ def _molecule(picture: Scene, size: float = 0.55) -> list[go.Scatter3d | go.Mesh
     corners = np.concatenate([faces + k * len(ball) for k in range(len(numbers))])
     return [
         go.Scatter3d(
-            **_columns("xyz", ends, np.float32),
+            **xyz(separated(picture.positions[picture.bonds])),
             mode="lines",
             line={"width": 6, "color": TEXT},
             hoverinfo="skip",
         ),
         go.Mesh3d(
-            **_columns("xyz", places, np.float32),
-            **_columns("ijk", corners, np.uint16),
+            **xyz(places),
+            **ijk(corners),
             intensity=np.repeat([kinds.index(z) for z in numbers], len(ball)).astype(np.uint8),
             colorscale=[[k / (len(colours) - 1), colour] for k, colour in enumerate(colours)],
             cmin=0,
@@ -191,10 +190,6 @@ def _molecule(picture: Scene, size: float = 0.55) -> list[go.Scatter3d | go.Mesh
             lighting=LIGHT,
         ),
     ]
-
-
-def _columns(names: str, table: np.ndarray, kind: type) -> dict[str, np.ndarray]:
-    return dict(zip(names, np.asarray(table, kind).T, strict=True))
 
 
 def two_distances_figure(

@@ -7,7 +7,17 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float
 
-from so3krates_lite.lessons.feedback import RIGHT, WRONG, Feedback, as_array, attempt, same
+from so3krates_lite.lessons.feedback import (
+    RIGHT,
+    WRONG,
+    Feedback,
+    as_array,
+    attempt,
+    known_mistake,
+    one_number,
+    same,
+    whole_number,
+)
 from so3krates_lite.record import AttentionRecord
 from so3krates_lite.record_parts import BlockAttention
 from so3krates_lite.units import convert
@@ -21,33 +31,42 @@ def check_force_error(force_mae: Callable) -> Feedback:
     result, trouble = attempt(force_mae, predicted.copy(), reference.copy())
     if trouble:
         return trouble
-    value, error = as_array(result), predicted - reference
-    if value is None or value.ndim:
-        found = type(result).__name__ if value is None else f"an array of shape {value.shape}"
-        return Feedback(WRONG, f"your function returned {found}; one number is expected.")
+    value, error = one_number(result), predicted - reference
+    if isinstance(value, Feedback):
+        return value
     mae = float(np.abs(error).mean())
     right = convert(mae, "eV", "kcal/mol")
-    mistakes = {
-        mae: "this is the error in eV/Å. Convert it: 1 eV is 23.06 kcal/mol.",
-        convert(mae, "kcal/mol", "eV"): "you divided where you should multiply: "
-        "a kcal/mol is the smaller unit, so the number must grow.",
-        convert(error.mean(), "eV", "kcal/mol"): "errors of both signs cancel in your mean. "
-        "Take the absolute value first.",
-        convert(np.sqrt((error**2).mean()), "eV", "kcal/mol"): "this is the root-mean-square "
-        "error. The mean of absolute values is asked for.",
-        convert(np.linalg.norm(error, axis=-1).mean(), "eV", "kcal/mol"): "you averaged the "
-        "length of each atom's error vector. Papers average over x, y and z components.",
-        convert(np.abs(error).sum(), "eV", "kcal/mol"): "this is the sum; divide by the number "
-        "of components, or use mean().",
-    }
+    mistakes = [
+        (mae, "this is the error in eV/Å. Convert it: 1 eV is 23.06 kcal/mol."),
+        (
+            convert(mae, "kcal/mol", "eV"),
+            "you divided where you should multiply: a kcal/mol is the smaller unit, so the number "
+            "must grow.",
+        ),
+        (
+            convert(error.mean(), "eV", "kcal/mol"),
+            "errors of both signs cancel in your mean. Take the absolute value first.",
+        ),
+        (
+            convert(np.sqrt((error**2).mean()), "eV", "kcal/mol"),
+            "this is the root-mean-square error. The mean of absolute values is asked for.",
+        ),
+        (
+            convert(np.linalg.norm(error, axis=-1).mean(), "eV", "kcal/mol"),
+            "you averaged the length of each atom's error vector. Papers average over x, y and z "
+            "components.",
+        ),
+        (
+            convert(np.abs(error).sum(), "eV", "kcal/mol"),
+            "this is the sum; divide by the number of components, or use mean().",
+        ),
+    ]
     if np.isclose(value, right, rtol=1e-3):
         return Feedback(RIGHT, "absolute value, mean over all components, then the unit.")
-    for wrong, text in mistakes.items():
-        if np.isclose(value, wrong, rtol=1e-3):
-            return Feedback(WRONG, text)
-    for wrong, text in mistakes.items():
-        if np.isclose(convert(value, "eV", "kcal/mol"), wrong, rtol=1e-3):
-            return Feedback(WRONG, f"{text} Then convert: 1 eV is 23.06 kcal/mol.")
+    if named := known_mistake(value, mistakes, rtol=1e-3):
+        return named
+    if named := known_mistake(convert(value, "eV", "kcal/mol"), mistakes, rtol=1e-3):
+        return Feedback(WRONG, f"{named.text} Then convert: 1 eV is 23.06 kcal/mol.")
     return Feedback(WRONG, f"on a small example {right:.4f} is expected, yours gives {value:.4f}.")
 
 
@@ -99,9 +118,8 @@ def check_mirror(mirror: Callable) -> Feedback:
     ]
     if np.allclose(value, vectors - 2 * part, atol=1e-6):
         return Feedback(RIGHT, "twice the component along the normal, taken away.")
-    for wrong, text in mistakes:
-        if np.allclose(value, wrong, atol=1e-6):
-            return Feedback(WRONG, text)
+    if named := known_mistake(value, mistakes, atol=1e-6):
+        return named
     if same(attempt(mirror, value.copy(), normal.copy())[0], vectors):
         return Feedback(
             WRONG,
@@ -138,19 +156,19 @@ def check_listener(strongest_listener: Callable) -> Feedback:
         result, trouble = attempt(strongest_listener, record, atom)
         if trouble:
             return trouble
-        value = as_array(result)
-        if value is None or value.ndim or value % 1 != 0:
+        value = whole_number(result)
+        if value is None:
             return Feedback(
                 WRONG, f"your function returned {result!r}; an atom's index is expected."
             )
         if not 0 <= value < record.n_atoms():
             return Feedback(
                 WRONG,
-                f"your function returned {int(value)} for a molecule of "
+                f"your function returned {value} for a molecule of "
                 f"{record.n_atoms()} atoms: is that the place of a pair, where "
                 "record.receiver tells the atom?",
             )
-        answers.append(int(value))
+        answers.append(value)
     mistakes = [
         (
             best(size, record.receiver, record.sender),
@@ -191,9 +209,8 @@ def check_listener(strongest_listener: Callable) -> Feedback:
     ]
     if answers == best(size, record.sender, record.receiver):
         return Feedback(RIGHT, "senders chosen, sizes added up, the receiver named.")
-    for wrong, text in mistakes:
-        if answers == wrong:
-            return Feedback(WRONG, text)
+    if named := known_mistake(answers, mistakes, rtol=0, atol=0):
+        return named
     expected = best(size, record.sender, record.receiver)
     bad = next(a for a in range(record.n_atoms()) if answers[a] != expected[a])
     return Feedback(

@@ -8,27 +8,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from so3krates_lite.figures import PALETTE, TEXT
-from so3krates_lite.lessons.feedback import RIGHT, WRONG, Feedback, as_array, attempt
+from so3krates_lite.lessons.feedback import (
+    RIGHT,
+    WRONG,
+    Feedback,
+    as_array,
+    attempt,
+    known_mistake,
+    one_number,
+)
 from so3krates_lite.units import KCAL_PER_MOL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-
-def _number(result: object) -> float | Feedback:
-    value = as_array(result)
-    if value is not None and value.ndim == 0:
-        return float(value)
-    found = type(result).__name__ if value is None else f"an array of shape {value.shape}"
-    return Feedback(WRONG, f"your function returned {found}; one number is expected.")
-
-
-def _first(value: float, mistakes: list[tuple[float, str]]) -> Feedback | None:
-    """The sentence of the first mistake whose result this is."""
-    for wrong, text in mistakes:
-        if np.isclose(value, wrong, rtol=1e-6):
-            return Feedback(WRONG, text)
-    return None
 
 
 def check_work_slope(work_slope: Callable) -> Feedback:
@@ -46,7 +38,7 @@ def check_work_slope(work_slope: Callable) -> Feedback:
     result, trouble = attempt(work_slope, E.copy(), F.copy(), R.copy())
     if trouble:
         return trouble
-    value = _number(result)
+    value = one_number(result)
     if isinstance(value, Feedback):
         return value
     dR, dE = np.diff(R, axis=0), np.diff(E)
@@ -104,7 +96,7 @@ def check_work_slope(work_slope: Callable) -> Feedback:
             "which the slope tells without any label."
         )
         return Feedback(RIGHT, text)
-    if named := _first(value, mistakes):
+    if named := known_mistake(value, mistakes, rtol=1e-6):
         return named
     return Feedback(WRONG, f"in the example the slope is {right:.4f}, yours is {value:.4f}.")
 
@@ -217,7 +209,7 @@ def check_padded_loss(padded_loss: Callable) -> Feedback:
     result, trouble = attempt(padded_loss, *(np.copy(a) for a in given[:5]), w_E, w_F)
     if trouble:
         return trouble
-    value = _number(result)
+    value = one_number(result)
     if isinstance(value, Feedback):
         return value
     dE, dF = E - E_ref, F - F_ref
@@ -266,7 +258,7 @@ def check_padded_loss(padded_loss: Callable) -> Feedback:
     ]
     if np.isclose(value, right, rtol=1e-6):
         return Feedback(RIGHT, "means over frames and over real components, each with its weight.")
-    if named := _first(value, mistakes):
+    if named := known_mistake(value, mistakes, rtol=1e-6):
         return named
     return Feedback(WRONG, f"in a small example the loss is {right:.4f}, yours is {value:.4f}.")
 
@@ -282,7 +274,7 @@ def check_frames_needed(frames_needed: Callable) -> Feedback:
     result, trouble = attempt(frames_needed, sizes.copy(), errors.copy(), target)
     if trouble:
         return trouble
-    value = _number(result)
+    value = one_number(result)
     if isinstance(value, Feedback):
         return value
     x, y = np.log(sizes), np.log(errors)
@@ -344,7 +336,7 @@ def check_frames_needed(frames_needed: Callable) -> Feedback:
     ]
     if np.isclose(value, right, rtol=1e-3) or value == np.ceil(right):
         return Feedback(RIGHT, f"{right:.0f} frames; an extrapolation, so a guess, not a promise.")
-    if named := _first(value, mistakes):
+    if named := known_mistake(value, mistakes, rtol=1e-6):
         return named
     return Feedback(
         WRONG, f"for the example {right:.0f} frames are expected, your function says {value:.4g}."
