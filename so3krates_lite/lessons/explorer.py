@@ -10,27 +10,29 @@ from so3krates_lite.lessons.feedback import (
     RIGHT,
     WRONG,
     Feedback,
-    as_array,
     attempt,
     known_mistake,
+    of_shape,
+    one_number,
     same,
 )
 
 
 def _compared(
-    result: object, right: np.ndarray, mistakes: list[tuple[np.ndarray, str]], praise: str
+    result: object,
+    right: np.ndarray,
+    what: str,
+    mistakes: list[tuple[np.ndarray, str]],
+    praise: str,
 ) -> Feedback:
-    """Right, a known mistake, a wrong shape, or simply not equal."""
+    """Right, a known mistake, a wrong shape, or simply not equal; ``what`` the numbers are."""
     if same(result, right):
         return Feedback(RIGHT, praise)
     if named := known_mistake(result, mistakes):
         return named
-    value = as_array(result)
-    if value is None:
-        return Feedback(WRONG, f"your function returned {result!r}, no numbers.")
-    if value.shape != right.shape:
-        what = "one number" if right.ndim == 0 else f"shape {right.shape}"
-        return Feedback(WRONG, f"your function returned shape {value.shape}; {what} is expected.")
+    value = one_number(result) if right.ndim == 0 else of_shape(result, right.shape, what)
+    if isinstance(value, Feedback):
+        return value
     return Feedback(WRONG, "the shape is right, the numbers are not: look at the hint.")
 
 
@@ -67,7 +69,9 @@ def check_listened(listened: Callable) -> Feedback:
             "you took the mean over heads; the sum is asked for.",
         ),
     ]
-    return _compared(result, right, mistakes, "sizes first, then heads, then senders.")
+    return _compared(
+        result, right, "one per atom", mistakes, "sizes first, then heads, then senders."
+    )
 
 
 def check_rank_correlation(rank_correlation: Callable) -> Feedback:
@@ -95,7 +99,7 @@ def check_rank_correlation(rank_correlation: Callable) -> Feedback:
         (np.corrcoef(ranks(a), ranks(b)), "np.corrcoef gives a 2 × 2 matrix: take [0, 1]."),
         (np.cov(ranks(a), ranks(b))[0, 1], "divide the covariance by both standard deviations."),
     ]
-    return _compared(result, np.asarray(right), mistakes, "only the order counts.")
+    return _compared(result, np.asarray(right), "", mistakes, "only the order counts.")
 
 
 def check_paths(paths: Callable) -> Feedback:
@@ -129,4 +133,6 @@ def check_paths(paths: Callable) -> Feedback:
             "* multiplies element by element; a chain of steps is a matrix product, @.",
         ),
     ]
-    return _compared(result, whole - one, mistakes, "and it stays a heuristic.")
+    return _compared(
+        result, whole - one, "one per receiver and sender", mistakes, "and it stays a heuristic."
+    )
