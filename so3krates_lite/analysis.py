@@ -30,7 +30,6 @@ from jaxtyping import Float
 
 from so3krates_lite.errors import UserError
 from so3krates_lite.record import AttentionRecord
-from so3krates_lite.record_parts import BlockAttention
 
 Choice = int | str | None
 
@@ -41,13 +40,6 @@ REDUCTIONS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
     "max-abs": lambda values, axis: np.abs(values).max(axis, initial=0.0),
     "norm": lambda values, axis: np.sqrt((values**2).sum(axis)),
 }
-
-
-def attention_of(record: AttentionRecord, block: str | None = None) -> BlockAttention:
-    """The three quantities of a block, of the record's first for None."""
-    record.n_channels(block)  # refuses a block that the record does not have
-    block = block or record.blocks[0]
-    return record.spherical.attention if block == "spherical" else getattr(record, block)
 
 
 def combined(values: np.ndarray, how: Choice, axis: int, name: str) -> np.ndarray:
@@ -84,8 +76,20 @@ def aggregate(
     The order of pairs is that of ``record.neighbours(block)``. With two whole numbers this is
     :meth:`AttentionRecord.select`.
     """
+    return _aggregated(record, block, quantity, layer, channel, slice(None))
+
+
+def _aggregated(
+    record: AttentionRecord,
+    block: str | None,
+    quantity: str,
+    layer: Choice,
+    channel: Choice,
+    pairs: np.ndarray | slice,
+) -> np.ndarray:
+    """`aggregate` of some of the pairs."""
     record.select(block, quantity=quantity)  # refuses a quantity that does not exist
-    values = getattr(attention_of(record, block), quantity)
+    values = getattr(record.attention(block), quantity)[:, pairs]
     return combined(combined(values, channel, 2, "channel"), layer, 0, "layer")
 
 
@@ -113,8 +117,12 @@ def _added(
     shape: tuple[int, ...],
 ) -> np.ndarray:
     """Values of pairs added up where ``index`` says; the axis of pairs becomes ``shape``."""
-    out = np.zeros((*shape, *np.delete(values.shape, axis)), values.dtype)
-    np.add.at(out, index, np.moveaxis(values, axis, 0))
+    values = np.moveaxis(values, axis, 0)
+    width, cells = int(np.prod(values.shape[1:])), int(np.prod(shape))
+    flat = np.ravel_multi_index(index, shape)[:, None] * width + np.arange(width)
+    # counting is several times quicker than np.add.at
+    sums = np.bincount(flat.ravel(), values.ravel(), cells * width)
+    out = sums.astype(values.dtype, copy=False).reshape(*shape, *values.shape[1:])
     places = range(len(shape))
     return np.moveaxis(out, places, [axis + place for place in places])
 
@@ -138,6 +146,7 @@ def matrix(
     Raises:
         UserError: frames of different molecules are to be combined.
     """
+    keep, frames = slice(None), slice(None)
     if isinstance(frame, str):
         if len(record) == 0 or (record.numbers != record.numbers[:1]).any():
             raise UserError(
@@ -145,13 +154,15 @@ def matrix(
                 "with record.frames(...)."
             )
     elif frame is not None:
-        record = record.frames(frame)
-    values = aggregate(record, block, quantity, layer=layer, channel=channel)
-    axis, pairs = int(layer is None), record.neighbours(block)
-    n = int(np.flatnonzero((record.numbers > 0).any(axis=0)).max(initial=-1)) + 1
-    where = (pairs.frame, pairs.receiver, pairs.sender)
-    dense = _added(values, axis, where, (len(record), n, n))
-    return combined(dense, 0 if isinstance(frame, int | np.integer) else frame, axis, "frame")
+        keep, frames = record.pairs(frame, block), [frame]
+    values = _aggregated(record, block, quantity, layer, channel, keep)
+    axis, pairs, numbers = int(layer is None), record.neighbours(block), record.numbers[frames]
+    n = int(np.flatnonzero((numbers > 0).any(axis=0)).max(initial=-1)) + 1
+    where = pairs.receiver[keep], pairs.sender[keep]
+    if isinstance(frames, list):
+        return _added(values, axis, where, (n, n))
+    dense = _added(values, axis, (pairs.frame, *where), (len(record), n, n))
+    return combined(dense, frame, axis, "frame")
 
 
 def sent(
@@ -247,9 +258,17 @@ def dihedral(
 
 
 def sphc_distances(
-    record: AttentionRecord, block: str | None = None
-) -> Float[np.ndarray, "layers pairs"]:
+    record: AttentionRecord,
+    block: str | None = None,
+    *,
+    layer: Choice = None,
+    frame: int | None = None,
+) -> Float[np.ndarray, "*layers pairs"]:
     """X_ij = |chi_j - chi_i| at the input of each layer, for the pairs of any block; no unit.
+
+    Args:
+        layer: one, or how to combine them; None: the axis stays.
+        frame: only the pairs of this one, in the order of :meth:`AttentionRecord.pairs`.
 
     Raises:
         UserError: the model has no SPHCs.
@@ -257,11 +276,15 @@ def sphc_distances(
     pairs = record.neighbours(block)
     if record.sphc is None:
         raise UserError("This record's model has no SPHCs, and so no distances between them.")
+    keep = slice(None) if frame is None else record.pairs(frame, block)
     if block == "spherical":
-        return record.spherical.sphc_distance
+        return combined(record.spherical.sphc_distance[:, keep], layer, 0, "layer")
     chi = record.sphc[:-1]
-    gap = chi[:, pairs.frame, pairs.sender] - chi[:, pairs.frame, pairs.receiver]
-    return np.linalg.norm(gap, axis=-1)
+    if isinstance(layer, int | np.integer):  # the others need not be computed
+        chi, layer = combined(chi, layer, 0, "layer")[None], 0
+    frames, sender, receiver = pairs.frame[keep], pairs.sender[keep], pairs.receiver[keep]
+    distance = np.linalg.norm(chi[:, frames, sender] - chi[:, frames, receiver], axis=-1)
+    return combined(distance, layer, 0, "layer")
 
 
 class Choices(NamedTuple):

@@ -22,7 +22,7 @@ import numpy as np
 
 from so3krates_lite import stills
 from so3krates_lite.errors import UserError
-from so3krates_lite.figures import GRID, TEXT
+from so3krates_lite.figures import CONFIG, GRID, TEXT, parts_of_colour
 from so3krates_lite.page import POLICY
 from so3krates_lite.storage import write_atomically
 
@@ -65,7 +65,7 @@ def save_figure(
 
 def page(figure: go.Figure) -> str:
     """The figure as one HTML page with plotly's script inside; nothing else is loaded."""
-    body = figure.to_html(full_html=False, include_plotlyjs=True, config={"displaylogo": False})
+    body = figure.to_html(full_html=False, include_plotlyjs=True, config=CONFIG)
     title = escape(_plain(figure.layout.title.text) or "figure")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
@@ -275,12 +275,8 @@ def _plain(text: str | None) -> str:
 def _colour(text: str | None) -> tuple[float, ...]:
     from matplotlib.colors import to_rgba
 
-    if text is None:
-        return to_rgba(TEXT)
-    if text.startswith("rgb"):
-        parts = [float(part) for part in text[text.index("(") + 1 : -1].split(",")]
-        return (*(part / 255 for part in parts[:3]), *(parts[3:] or [1.0]))
-    return to_rgba(text)
+    text = text or TEXT
+    return parts_of_colour(text) if text.startswith("rgb") else to_rgba(text)
 
 
 def _colormap(colours) -> LinearSegmentedColormap:

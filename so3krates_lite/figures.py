@@ -71,6 +71,9 @@ AXIS = {  # by block and quantity
         "weighted": "attention α (no unit)",
     },
 }
+# plotly's buttons appear with the pointer; on a transparent page they must not be a grey bar
+MODEBAR = {"bgcolor": "rgba(0,0,0,0)", "color": "rgba(125,133,144,0.75)"}
+CONFIG = {"displaylogo": False, "displayModeBar": "hover"}
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
@@ -79,6 +82,14 @@ def atom_labels(numbers: Sequence[int]) -> list[str]:
     from ase.data import chemical_symbols
 
     return [f"{chemical_symbols[int(z)]}{i}" for i, z in enumerate(numbers) if z > 0]
+
+
+def parts_of_colour(text: str) -> tuple[float, float, float, float]:
+    """Red, green, blue and opacity, 0 to 1, of ``#rrggbb``, ``rgb(…)`` or ``rgba(…)``."""
+    if text.startswith("#"):
+        return (*(int(text[k : k + 2], 16) / 255 for k in (1, 3, 5)), 1.0)
+    red, green, blue, *opacity = map(float, text[text.index("(") + 1 : -1].split(","))
+    return (red / 255, green / 255, blue / 255, *(opacity or [1.0]))
 
 
 def styled(figure: go.Figure, height: int = 420, **layout) -> go.Figure:
@@ -100,6 +111,7 @@ def styled(figure: go.Figure, height: int = 420, **layout) -> go.Figure:
         margin={"l": 64, "r": 20, "t": 28, "b": 52},
         hoverlabel={"font": {"family": FONT}},
         legend={"bgcolor": "rgba(0,0,0,0)"},
+        modebar=MODEBAR,
     )
     figure.update_xaxes(**axis)
     figure.update_yaxes(**axis)

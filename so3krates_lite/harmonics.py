@@ -23,7 +23,7 @@ from so3krates_lite.safe import safe_sqrt
 
 
 @lru_cache
-def _columns(degrees: tuple[int, ...]) -> Int[np.ndarray, "m_tot"]:
+def columns_of_degrees(degrees: tuple[int, ...]) -> Int[np.ndarray, "m_tot"]:
     """Where the wanted degrees stand among all harmonics up to the highest degree."""
     return np.concatenate([np.arange(l * l, (l + 1) ** 2, dtype=np.int32) for l in degrees])
 
@@ -54,7 +54,7 @@ def spherical_harmonics(
         vector, max_degree=max(degrees), cartesian_order=False, normalization="orthonormal"
     )
     # e3x's table is float64 wherever JAX allows it, also for float32 vectors
-    return values[..., _columns(degrees)].astype(vector.dtype)
+    return values[..., columns_of_degrees(degrees)].astype(vector.dtype)
 
 
 def repeat_degrees(
@@ -100,7 +100,7 @@ def coupling_coefficients(degrees: tuple[int, ...]) -> Float[np.ndarray, "m_tot 
     top = max(degrees)
     with jax.enable_x64(True), jax.ensure_compile_time_eval():
         table = np.asarray(e3x.so3.clebsch_gordan(top, top, top, cartesian_order=False))
-    columns = _columns(degrees)
+    columns = columns_of_degrees(degrees)
     table = table[np.ix_(columns, columns, columns)].transpose(2, 0, 1)
     degree = np.asarray(degrees)[degree_of_component(degrees)]
     l3, l1, l2 = degree[:, None, None], degree[None, :, None], degree[None, None, :]

@@ -21,7 +21,15 @@ import numpy as np
 from jaxtyping import Float
 
 from so3krates_lite.errors import UserError
-from so3krates_lite.figures import FONT, MAGNITUDE, NEGATIVE, POSITIVE, TEXT, scale_limit
+from so3krates_lite.figures import (
+    FONT,
+    MAGNITUDE,
+    MODEBAR,
+    NEGATIVE,
+    POSITIVE,
+    TEXT,
+    scale_limit,
+)
 from so3krates_lite.record import AttentionRecord
 from so3krates_lite.scene import (
     Scene,
@@ -245,14 +253,40 @@ def molecule_figure(
     return styled_scene(figure, picture)
 
 
+def camera_eye(
+    view: Float[np.ndarray, "3 3"],
+    points: Float[np.ndarray, "points 3"],
+    half: float,
+    margin: float,
+) -> Float[np.ndarray, "3"]:
+    """The nearest place of plotly's camera from which all points are seen.
+
+    The axes' cube has edges of one; the camera sees 45° from top to bottom, and more from side to
+    side in a picture half as wide again as high, or wider.
+
+    Args:
+        view: rows right, up and towards the eye
+        points: all that is to be seen, Å
+        half: half the edge of the cube of axes, Å
+        margin: what is left free around each point, Å
+    """
+    right, up, out = (points @ view.T / (2 * half)).T
+    free = margin / (2 * half)
+    away = np.maximum((np.abs(up) + free) / 0.414, (np.abs(right) + free) / 0.62) + out
+    return view[2] * float(away.max(initial=0.4))
+
+
 def styled_scene(figure: go.Figure, picture: Scene, height: int = 560) -> go.Figure:
     """No box and no axes, a fixed cube (so that nothing jumps), and the scene's best view."""
-    axis = {"visible": False, "range": [-picture.half, picture.half]}
+    loops = picture.tubes.path[picture.receiver == picture.sender].reshape(-1, 3)
+    half = max(picture.half, float(np.abs(loops).max(initial=0.0)) + 0.2)
+    axis = {"visible": False, "range": [-half, half]}
     right, up, out = picture.view
     # as near as the widest extent in the picture plane allows
     reach = np.abs(picture.positions @ np.stack([right, up]).T) + 0.6
-    wide, high = reach.max(axis=0, initial=0.6) / picture.half
+    wide, high = reach.max(axis=0, initial=0.6) / half
     eye = out * max(0.4 + 0.72 * float(high), 0.4 + 0.42 * float(wide))
+    eye = max(eye, camera_eye(picture.view, loops, half, 0.2), key=np.linalg.norm)
     return figure.update_layout(
         template={"layout": {}},
         height=height,
@@ -261,6 +295,7 @@ def styled_scene(figure: go.Figure, picture: Scene, height: int = 560) -> go.Fig
         font={"family": FONT, "size": 13, "color": TEXT},
         margin={"l": 0, "r": 0, "t": 0, "b": 0},
         hoverlabel={"font": {"family": FONT}},
+        modebar=MODEBAR,
         scene={
             "xaxis": axis,
             "yaxis": axis,

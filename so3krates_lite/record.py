@@ -132,12 +132,28 @@ class AttentionRecord(DirectedPairs):
 
     @property
     def n_layers(self) -> int:
-        return self._block(None).n_layers
+        return self.attention().n_layers
 
     @property
     def blocks(self) -> tuple[str, ...]:
         """Names of the blocks that the model has."""
         return tuple(name for name in BLOCKS if getattr(self, name) is not None)
+
+    def attention(self, block: str | None = None) -> BlockAttention:
+        """The three quantities of a block.
+
+        Raises:
+            UserError: the record has no such block.
+        """
+        block = block or self.blocks[0]
+        if block not in self.blocks:
+            what = f"Unknown block '{block}'"
+            if block == "spherical":
+                what = "The model has no spherical neighbourhood, and so no block 'spherical'"
+            elif block in BLOCKS:
+                what = f"This is another model's record: it has no block '{block}'"
+            raise UserError(f"{what}: choose one of {', '.join(self.blocks)}.")
+        return self.spherical.attention if block == "spherical" else getattr(self, block)
 
     def n_atoms(self, frame: int = 0) -> int:
         """Number of real atoms of a frame."""
@@ -145,12 +161,12 @@ class AttentionRecord(DirectedPairs):
 
     def n_channels(self, block: str | None = None) -> int:
         """Number of heads (``'feature'``), of orders (``'correlation'``) or of degrees."""
-        return self._block(block).n_channels
+        return self.attention(block).n_channels
 
     def channel_names(self, block: str | None = None) -> list[str]:
         """A name for each channel: ``head 0`` … as :meth:`select` counts, ``degree 1`` …, or
         ``order 2`` …"""
-        channels = self._block(block).n_channels
+        channels = self.n_channels(block)
         block = block or self.blocks[0]
         if block == "feature":
             return [f"head {head}" for head in range(channels)]
@@ -163,7 +179,7 @@ class AttentionRecord(DirectedPairs):
 
         Not all of the latter are near in SPHC space: `SphericalAttention.nearness` tells.
         """
-        self._block(block)
+        self.attention(block)  # refuses a block that the record does not have
         return self.spherical if block == "spherical" else self
 
     def pairs(self, frame: int, block: str | None = None) -> Int[np.ndarray, " pairs_of_frame"]:
@@ -292,22 +308,10 @@ class AttentionRecord(DirectedPairs):
             raise UserError(f"Frame {frame} does not exist: the record has {size} frame(s).")
         return frame % size
 
-    def _block(self, block: str | None) -> BlockAttention:
-        if block is None:
-            block = self.blocks[0]
-        if block not in self.blocks:
-            what = f"Unknown block '{block}'"
-            if block == "spherical":
-                what = "The model has no spherical neighbourhood, and so no block 'spherical'"
-            elif block in BLOCKS:
-                what = f"This is another model's record: it has no block '{block}'"
-            raise UserError(f"{what}: choose one of {', '.join(self.blocks)}.")
-        return self.spherical.attention if block == "spherical" else getattr(self, block)
-
     def _quantity(self, block: str | None, quantity: str) -> np.ndarray:
         if quantity not in QUANTITIES:
             raise UserError(f"Unknown quantity '{quantity}': choose of {', '.join(QUANTITIES)}.")
-        return getattr(self._block(block), quantity)
+        return getattr(self.attention(block), quantity)
 
 
 # which fields hold further arrays, and of what class

@@ -4,19 +4,29 @@ The same scene, colours and scales as :mod:`so3krates_lite.figures` and
 :mod:`so3krates_lite.molecule3d`, drawn on ordinary matplotlib axes. A molecule is seen along the
 third row of ``view``; what is nearer to the eye is drawn later. Axes are in Å.
 
-:func:`show` displays an interactive figure and its still picture as one output of a notebook:
-a live notebook shows the one that can be turned, a static page the other.
+:func:`show` displays a still picture in a notebook and below it the figure that can be turned; a
+static page has the still one.
 """
 
 from __future__ import annotations
 
+import base64
 import io
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
 
-from so3krates_lite.figures import DIVERGING, NEGATIVE, PALETTE, POSITIVE, TEXT
+from so3krates_lite.figures import (
+    CONFIG,
+    DIVERGING,
+    NEGATIVE,
+    PALETTE,
+    POSITIVE,
+    TEXT,
+    parts_of_colour,
+)
 from so3krates_lite.scene import Scene, atom_radius, element_colour, label_colour, tube_width
 
 if TYPE_CHECKING:
@@ -64,10 +74,7 @@ def diverging() -> LinearSegmentedColormap:
     """The signed scale of the plotly figures as a matplotlib colour map."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    stops = []
-    for place, text in DIVERGING:
-        *rgb, alpha = (float(part) for part in text[5:-1].split(","))
-        stops.append((place, (*(value / 255 for value in rgb), alpha)))
+    stops = [(place, parts_of_colour(text)) for place, text in DIVERGING]
     return LinearSegmentedColormap.from_list("so3krates", stops)
 
 
@@ -85,32 +92,46 @@ def image(figure: Figure, kind: str = "png", dpi: int = 110) -> bytes:
     return stream.getvalue()
 
 
-def mime_bundle(still: Figure, interactive: go.Figure | DOMWidget | None = None) -> dict[str, Any]:
-    """One notebook output in several forms, of which a page shows the liveliest it can.
+RUN_IT = "(run the cell: here stands a figure to turn, to hover over, or to move by a slider)"
 
-    Beside a plotly figure the still is SVG: JupyterLab's plotly shows a PNG, if there is one,
-    until the pointer comes near.
+
+def still_bundle(still: Figure, svg: bool = False) -> dict[str, Any]:
+    """The still picture as a notebook's output."""
+    if svg:
+        kinds = {"image/svg+xml": image(still, "svg").decode()}
+    else:
+        kinds = {"image/png": base64.b64encode(image(still)).decode()}
+    return kinds | {"text/plain": "(a still picture)"}
+
+
+def live_bundle(live: go.Figure | DOMWidget) -> dict[str, Any]:
+    """The live figure as a notebook's output, with a line for pages that cannot show it."""
+    if hasattr(live, "to_json"):
+        kinds = {"application/vnd.plotly.v1+json": json.loads(live.to_json()) | {"config": CONFIG}}
+    else:
+        kinds = dict(live._repr_mimebundle_())
+    return kinds | {"text/plain": RUN_IT}
+
+
+def show(
+    still: Figure, live: go.Figure | DOMWidget | None = None, *, instead: bool = False
+) -> None:
+    """Display a matplotlib figure and below it a live one.
+
+    With ``instead`` the live figure takes the place of the still one where it can be shown: for a
+    still that shows nothing more.
     """
-    import base64
-    import json
-
-    if hasattr(interactive, "to_json"):
-        return {
-            "application/vnd.plotly.v1+json": json.loads(interactive.to_json()),
-            "image/svg+xml": image(still, "svg").decode(),
-            "text/plain": "(a figure to hover over, and a still picture of it)",
-        }
-    kinds = dict(interactive._repr_mimebundle_()) if interactive is not None else {}
-    kinds["image/png"] = base64.b64encode(image(still)).decode()
-    kinds["text/plain"] = "(a still picture)"
-    return kinds
-
-
-def show(still: Figure, interactive: go.Figure | DOMWidget | None = None) -> None:
-    """Display a matplotlib figure, or what it is the still picture of where that can be shown."""
     from IPython.display import display
 
-    display(mime_bundle(still, interactive), raw=True)
+    # a notebook that is not trusted yet shows PNG and no SVG; but in one output with plotly
+    # JupyterLab would show the PNG until the pointer comes near
+    outputs = [still_bundle(still, svg=instead and hasattr(live, "to_json"))]
+    if live is not None:
+        outputs.append(live_bundle(live))
+    if instead:
+        outputs = [outputs[-1] | outputs[0]]
+    for output in outputs:
+        display(output, raw=True)
 
 
 def _mixed(colour: str, other: float, share: float) -> tuple[float, ...]:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
-from so3krates_lite.analysis import REDUCTIONS, Choice, aggregate, attention_of, sphc_distances
+from so3krates_lite.analysis import REDUCTIONS, Choice, aggregate, sphc_distances
 from so3krates_lite.errors import UserError
 from so3krates_lite.figures import AXIS
 from so3krates_lite.record import FORMAT_VERSION, AttentionRecord
@@ -159,7 +159,7 @@ def to_dataframe(record: AttentionRecord, block: str | None = None) -> pd.DataFr
     pd = _imported("pandas")
     from ase.data import chemical_symbols
 
-    attention, pairs = attention_of(record, block), record.neighbours(block)
+    attention, pairs = record.attention(block), record.neighbours(block)
     shape = attention.coefficient.shape
     layer, pair, channel = (index.reshape(-1) for index in np.indices(shape))
     symbols, names = np.array(chemical_symbols), np.array(record.channel_names(block))
@@ -189,7 +189,7 @@ def from_dataframe(
         UserError: a column is missing, or a pair, layer and channel does not stand there just once.
     """
     block = block or record.blocks[0]
-    shape, names = attention_of(record, block).coefficient.shape, record.channel_names(block)
+    shape, names = record.attention(block).coefficient.shape, record.channel_names(block)
     if missing := [c for c in ("pair", "layer", "channel", *QUANTITIES) if c not in table]:
         raise UserError(f"The table lacks the column(s) {', '.join(missing)}: see to_dataframe.")
     channel = np.array([names.index(c) if c in names else -1 for c in table["channel"]], int)

@@ -25,6 +25,9 @@ SOFTWARE_WEBGL = (
     "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
     "--ignore-gpu-blocklist",
+    # and the page itself without WebGL, as Chromium does by itself where there is no graphics card
+    "--disable-gpu-compositing",
+    "--disable-gpu-rasterization",
 )
 NO_WEBGL = ("--disable-gpu", "--disable-3d-apis")
 PATIENCE = 240  # seconds; a loaded machine is slow

@@ -93,7 +93,7 @@ ORACLE = {
 @pytest.mark.parametrize(("layer", "channel"), list(itertools.product([1, *ORACLE], [0, *ORACLE])))
 def test_a_loop_over_pairs_gives_the_same_numbers(record, layer, channel):
     block = record.blocks[-1]
-    values = analysis.attention_of(record, block).weighted
+    values = record.attention(block).weighted
     pairs = record.neighbours(block)
     dense = np.zeros((len(record), 9, 9))
     for p in range(pairs.n_pairs):
@@ -267,6 +267,19 @@ def test_sphc_distances_are_of_the_input_of_each_layer():
     np.testing.assert_allclose(X, analysis.sphc_distances(record, "spherical"))
     with pytest.raises(UserError, match="no SPHCs"):
         analysis.sphc_distances(correlation_record())
+
+
+@pytest.mark.parametrize("block", ["feature", "spherical"])
+def test_sphc_distances_of_a_layer_or_a_frame_are_part_of_all(block):
+    record = ethanol_record(frames=3, spherical=True)
+    whole, of_frame = analysis.sphc_distances(record, block), record.pairs(1, block)
+    for layer in (0, -1):
+        some = analysis.sphc_distances(record, block, layer=layer, frame=1)
+        np.testing.assert_array_equal(some, whole[layer, of_frame])
+    mean = analysis.sphc_distances(record, block, layer="mean")
+    np.testing.assert_allclose(mean, whole.mean(0))
+    with pytest.raises(UserError, match="layer 9"):
+        analysis.sphc_distances(record, block, layer=9)
 
 
 def test_sphc_distances_are_those_that_a_model_itself_went_by(quick_compilation):

@@ -184,27 +184,38 @@ def test_colours_of_atoms_tell_sign_and_size_of_the_chosen_one_s_row(record, sta
     assert np.abs(warm[1:] - grey).argmax() + 1 == strongest
 
 
-def test_everything_of_a_frame_is_one_list_of_shapes(record, state):
-    shapes = drawing.molecule_shapes(record, state)
-    kinds = [shape[0] for shape in shapes]
-    assert kinds.count("sphere") == kinds.count("text") == 9
-    tubes = {shape[-1] for shape in shapes if shape[0] == "cylinder" and shape[-1] != "bond"}
-    assert len(tubes) == drawing.is_shown(record, state).sum()
-    json.dumps(shapes)
-    alone = drawing.molecule_shapes(record, dataclasses.replace(state, atom=3, threshold=0.0))
-    named = {shape[-1] for shape in alone if "attends" in shape[-1]}
-    assert len(named) == 8 and all(name.startswith("H3 attends to") for name in named)
+def test_the_molecule_s_tubes_are_the_shown_pairs_by_name(record, state):
+    data = drawing.molecule_data(record, state)
+    assert data["labels"] == figures.atom_labels(record.numbers[0]) and data["written"]
+    assert all(data[name].dtype == np.float32 for name in ("places", "radii", "colours", "paths"))
+    keep = drawing.is_shown(record, state)
+    assert len(data["tubes"]) == len(data["widths"]) == len(data["paths"]) == keep.sum()
+    json.dumps({name: value for name, value in data.items() if not isinstance(value, np.ndarray)})
+    alone = drawing.molecule_data(record, dataclasses.replace(state, atom=3, threshold=0.0))
+    names = {name for name, _ in alone["tubes"]}
+    assert len(names) == 8 and all(name.startswith("H3 attends to") for name in names)
+    assert alone["radii"][3] == pytest.approx(1.18 * data["radii"][3])
+
+
+def test_a_tube_runs_from_receiver_to_sender_and_tells_the_sign(record, state):
+    data = drawing.molecule_data(record, dataclasses.replace(state, threshold=0.0))
+    place = dict(zip(data["labels"], data["places"], strict=True))
+    for (name, kind), path in zip(data["tubes"], data["paths"], strict=True):
+        one, other = name.split(":")[0].split(" attends to ")
+        np.testing.assert_allclose(path[0], place[one], atol=1e-5)
+        np.testing.assert_allclose(path[-1], place[other], atol=1e-5)
+        assert kind == (float(name.split(": ")[1]) > 0)
+    sizes = dataclasses.replace(state, quantity="contribution")
+    assert {kind for _, kind in drawing.molecule_data(record, sizes)["tubes"]} == {2}
 
 
 def test_a_tube_s_cross_section_is_the_size(record, state):
-    shapes = drawing.molecule_shapes(record, dataclasses.replace(state, threshold=0.0))
-    widest: dict[str, float] = {}
-    for shape in shapes:
-        if "attends" in shape[-1]:
-            widest[shape[-1]] = max(widest.get(shape[-1], 0), shape[4])
-    size = {name: abs(float(name.split(": ")[1])) for name in widest}
-    ratio = np.array([widest[name] ** 2 / size[name] for name in widest if size[name] > 0.02])
+    data = drawing.molecule_data(record, dataclasses.replace(state, threshold=0.0))
+    size = np.array([abs(float(name.split(": ")[1])) for name, _ in data["tubes"]])
+    large = size > 0.02
+    ratio = data["widths"][large] ** 2 / size[large]
     np.testing.assert_allclose(ratio, ratio.mean(), rtol=0.05)
+    assert data["taper"] == sorted(data["taper"], reverse=True)
 
 
 def test_the_sentence_names_the_strongest_pair_and_the_scale(record, state):
@@ -256,7 +267,42 @@ def test_a_click_in_one_view_changes_the_others(explorer):
     explorer.panels["overview"].picked = {"layer": 0, "channel": 1, "count": 2}
     assert (explorer.state.layer, explorer.controls["channel"].value) == (0, 1)
     explorer.panels["series"].picked = {"frame": 1, "count": 3}
-    assert explorer.controls["frame"].value == 1
+    assert explorer.controls["frame"].value == explorer._play.value == 1
+    explorer._play.value = 0
+    assert explorer.controls["frame"].value == explorer.state.frame == 0
+    explorer.controls["frame"].value = 1
+    assert explorer._play.value == explorer.state.frame == 1
+
+
+def test_a_redraw_leaves_in_one_message_once_a_browser_takes_such(frames, monkeypatch):
+    made = app.explore(small_potential(MODELS["so3krates"]), frames)
+    alone, together = [], []
+    monkeypatch.setattr(panel.Panel, "send_state", lambda self, key=None: alone.append(self))
+    made.state = dataclasses.replace(made.state, frame=1)
+    assert len(alone) == len(made.panels)
+    made._together.send = lambda content, buffers=None: together.append((content, buffers))
+    made._together.ready = True  # everything is drawn for it
+    alone.clear(), together.clear()
+    made.state = dataclasses.replace(made.state, frame=0)
+    ((updates, buffers),) = together
+    assert not alone
+    states = {update["model_id"]: update["state"] for update in updates}
+    for each in (made.molecule, *made.panels.values()):
+        assert set(states[each.model_id]) == {"data"}
+    assert states[made.controls["frame"].model_id] == {"value": 0}
+    assert states[made._play.model_id] == {"value": 0}
+    assert made._formula.model_id not in states  # it has not changed
+    sent = [value for _, value in sorted(made.molecule.data.items()) if isinstance(value, bytes)]
+    assert all(value in buffers for value in sent)
+    made.panels["matrix"].data = {}
+    assert alone == [made.panels["matrix"]]  # afterwards as before
+
+
+def test_a_view_that_is_opened_later_is_drawn_without_a_redraw(explorer, monkeypatch):
+    sent = []
+    monkeypatch.setattr(explorer.molecule, "send", lambda content, buffers=None: sent.append(1))
+    explorer.molecule.widget._handle_custom_msg({"type": "request_loaded", "data": True}, [])
+    assert sent == [1]
 
 
 def test_controls_change_the_state_and_the_scale_is_freed_on_demand(explorer):
@@ -355,7 +401,7 @@ def test_diagnosis_names_versions_and_what_is_missing(monkeypatch):
 def test_the_app_listens_on_this_machine_only_behind_a_token(tmp_path):
     from so3krates_lite.cli import explore
 
-    call = explore.serve_command(tmp_path / "x.ipynb", "secret", None, browser=False)
+    call = explore.serve_command(tmp_path / "x.ipynb", "secret", 8888)
     assert "--Voila.ip=127.0.0.1" in call and "--token=secret" in call and "--no-browser" in call
     page = explore.offline_template(tmp_path) / "voila" / "templates" / "offline" / "index.html.j2"
     assert "cdn" not in page.read_text(encoding="utf-8")
@@ -370,7 +416,10 @@ def test_a_mistake_of_the_command_is_one_sentence(capsys):
     assert "no-such-data" in capsys.readouterr().err
 
 
-def test_the_panel_s_script_is_part_of_the_package():
-    script = panel.Panel._esm
-    text = script if isinstance(script, str) else str(script)
-    assert "export default { render }" in text and "http" not in text
+@pytest.mark.parametrize(
+    ("widget", "export"),
+    [(panel.Panel, "render"), (panel.Molecule, "initialize"), (panel.Together, "initialize")],
+)
+def test_the_scripts_are_part_of_the_package(widget, export):
+    text = str(widget._esm)
+    assert f"export default {{ {export} }}" in text and "http" not in text

@@ -89,6 +89,12 @@ def test_a_freed_scale_is_used_and_a_senseless_one_refused(record):
         figures.attention_matrix(record, limit=-1.0)
 
 
+def test_colours_are_read_in_each_way_they_are_written():
+    assert figures.parts_of_colour("#ff8000") == (1.0, 128 / 255, 0.0, 1.0)
+    assert figures.parts_of_colour("rgb(255, 128, 0)") == (1.0, 128 / 255, 0.0, 1.0)
+    assert figures.parts_of_colour("rgba(255,128,0,0.5)") == (1.0, 128 / 255, 0.0, 0.5)
+
+
 @pytest.mark.parametrize("block", BLOCKS[:3])
 @pytest.mark.parametrize("quantity", QUANTITIES)
 def test_matrix_figure_holds_exactly_the_record_s_matrix(record, block, quantity):
@@ -248,6 +254,31 @@ def test_molecule_stays_in_a_fixed_cube(record):
     ranges = {tuple(figure.layout.scene[axis].range) for axis in ("xaxis", "yaxis", "zaxis")}
     assert ranges == {(-half, half)}
     assert np.abs(np.stack([figure.data[0].x, figure.data[0].y, figure.data[0].z])).max() < half
+
+
+def seen(points, figure, aspect):
+    """Where points stand in plotly's picture, right and up, as fractions of half its size."""
+    camera, half = figure.layout.scene.camera, figure.layout.scene.xaxis.range[1]
+    place = np.array([camera.eye.x, camera.eye.y, camera.eye.z])
+    out = place / np.linalg.norm(place)
+    right = np.cross([camera.up.x, camera.up.y, camera.up.z], out)
+    right = right / np.linalg.norm(right)
+    away = (place - points / (2 * half)) @ out
+    flat = points @ np.stack([right, np.cross(out, right)], axis=1) / (2 * half)
+    return flat / (away * np.tan(np.radians(22.5)))[:, None] / [aspect, 1]
+
+
+def test_a_loop_stays_in_its_cube_and_in_the_picture():
+    import so3krates_lite as s3
+
+    record = s3.load_potential("ethanol-gfn2-geomatt").attention(s3.load("ethanol-gfn2")[:6])
+    for frame in range(6):
+        picture = scene.scene(record, frame)
+        loops = picture.tubes.path[picture.receiver == picture.sender].reshape(-1, 3)
+        assert len(loops) == 9 * shapes.RINGS
+        figure = molecule3d.molecule_figure(record, frame, threshold=0.5, choose=None)
+        assert np.abs(loops).max() < figure.layout.scene.xaxis.range[1] - 0.1
+        assert np.abs(seen(loops, figure, aspect=1.5)).max() < 1
 
 
 def test_still_picture_is_valid_and_draws_every_atom(record):

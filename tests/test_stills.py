@@ -11,6 +11,7 @@ from so3krates_lite.frames import Frames
 
 matplotlib = pytest.importorskip("matplotlib", reason="stills need matplotlib: the extra 'lab'")
 matplotlib.use("agg")
+WIDGET = "application/vnd.jupyter.widget-view+json"
 PLOTLY = "application/vnd.plotly.v1+json"
 
 
@@ -28,22 +29,46 @@ def record():
     return ethanol_record(frames=2)
 
 
-def test_a_plotly_figure_travels_with_an_svg_and_a_still_alone_is_a_png(axes, record):
+class Widget:
+    def _repr_mimebundle_(self):
+        return {WIDGET: {"model_id": "0"}, "text/plain": "?"}
+
+
+@pytest.fixture
+def displayed(monkeypatch):
+    """Every bundle that a cell displays."""
+    shown: list[dict] = []
+    monkeypatch.setattr("IPython.display.display", lambda bundle, raw: shown.append(bundle))
+    return shown
+
+
+def test_a_still_stands_above_the_live_figure(axes, record, displayed):
     axes.plot([0, 1])
-    both = stills.mime_bundle(axes.figure, figures.attention_matrix(record))
+    stills.show(axes.figure, figures.attention_matrix(record))
+    still, live = displayed
+    assert set(still) == {"image/png", "text/plain"} and set(live) == {PLOTLY, "text/plain"}
+    assert "run the cell" in live["text/plain"]
+    assert not live[PLOTLY]["config"]["displaylogo"]
+
+
+def test_a_still_that_shows_nothing_more_gives_way_to_the_live_figure(axes, record, displayed):
+    stills.show(axes.figure, figures.attention_matrix(record), instead=True)
+    (both,) = displayed
     assert set(both) == {PLOTLY, "image/svg+xml", "text/plain"}
     assert both["image/svg+xml"].lstrip().startswith("<?xml")
-    alone = stills.mime_bundle(axes.figure)
-    assert set(alone) == {"image/png", "text/plain"}
 
 
-def test_a_widget_keeps_its_own_form_beside_the_still(axes):
-    class Widget:
-        def _repr_mimebundle_(self):
-            return {"application/vnd.jupyter.widget-view+json": {"model_id": "0"}}
+def test_a_widget_keeps_its_own_form(axes, displayed):
+    stills.show(axes.figure, Widget())
+    still, live = displayed
+    assert WIDGET in live and "run the cell" in live["text/plain"] and "image/png" in still
+    stills.show(axes.figure, Widget(), instead=True)
+    assert {WIDGET, "image/png"} <= set(displayed[-1])
 
-    bundle = stills.mime_bundle(axes.figure, Widget())
-    assert {"application/vnd.jupyter.widget-view+json", "image/png"} <= set(bundle)
+
+def test_a_still_alone_is_one_output(axes, displayed):
+    stills.show(axes.figure)
+    assert [set(bundle) for bundle in displayed] == [{"image/png", "text/plain"}]
 
 
 def test_an_svg_is_the_same_each_time(axes):

@@ -8,9 +8,14 @@ import json
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import time
+import urllib.error
+import urllib.request
+import webbrowser
 from pathlib import Path
 
 from so3krates_lite.cli.options import (
@@ -107,7 +112,7 @@ def offline_template(folder: Path) -> Path:
     return folder
 
 
-def serve_command(notebook: Path, token: str, port: int | None, browser: bool) -> list[str]:
+def serve_command(notebook: Path, token: str, port: int) -> list[str]:
     """The call that serves a notebook as an app: on this machine only, behind a token."""
     return [
         sys.executable,
@@ -115,39 +120,34 @@ def serve_command(notebook: Path, token: str, port: int | None, browser: bool) -
         "voila",
         str(notebook),
         "--Voila.ip=127.0.0.1",
-        f"--port={port or free_port()}",
+        f"--port={port}",
         f"--token={token}",
         "--template=offline",
         "--VoilaConfiguration.show_tracebacks=True",
-        *([] if browser else ["--no-browser"]),
+        "--no-browser",
     ]
 
 
 def free_port() -> int:
     """A port that nobody listens on."""
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 def _serve(notebook: Path, options: argparse.Namespace) -> None:
-    token = secrets.token_urlsafe(24)
-    call = serve_command(notebook, token, options.port, browser=False)
-    port = next(part.split("=")[1] for part in call if part.startswith("--port="))
+    token, port = secrets.token_urlsafe(24), options.port or free_port()
     address = f"http://127.0.0.1:{port}/?token={token}"
     paths = [str(offline_template(notebook.parent / "jupyter")), os.environ.get("JUPYTER_PATH", "")]
     paths = os.pathsep.join(filter(None, paths))
     # a terminated command takes its server along
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    call = serve_command(notebook, token, port)
     server = subprocess.Popen(call, env={**os.environ, "JUPYTER_PATH": paths})
     try:
-        _wait_until_up(server, port, token)
+        _wait_until_up(server, port)
         print(f"The explorer is at {address} (Ctrl-C ends it).", flush=True)
         if not options.no_browser:
-            import webbrowser
-
             webbrowser.open(address)
         server.wait()
     except KeyboardInterrupt:
@@ -160,11 +160,7 @@ def _serve(notebook: Path, options: argparse.Namespace) -> None:
             server.kill()
 
 
-def _wait_until_up(server: subprocess.Popen, port: str, token: str) -> None:
-    import time
-    import urllib.error
-    import urllib.request
-
+def _wait_until_up(server: subprocess.Popen, port: int) -> None:
     for _ in range(600):
         if server.poll() is not None:
             raise UserError(

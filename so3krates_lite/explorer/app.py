@@ -17,7 +17,7 @@ import traitlets
 from so3krates_lite import figures
 from so3krates_lite.errors import UserError
 from so3krates_lite.explorer import drawing, tests_of_attention
-from so3krates_lite.explorer.panel import MoleculeView, Panel
+from so3krates_lite.explorer.panel import Molecule, Panel, Together
 from so3krates_lite.explorer.state import ViewState, after_pick
 from so3krates_lite.frames import Frames
 from so3krates_lite.potential import Potential
@@ -74,6 +74,8 @@ class Explorer(widgets.VBox):
         self._said = widgets.HTML()
         self._make_controls()
         self._make_views()
+        self._together = Together()
+        self._together.observe(self._guarded(lambda change: self.redraw()), "ready")
         super().__init__(self._layout_children())
         self.state = ViewState(record.blocks[0], layer, channel).checked(record)
 
@@ -104,14 +106,15 @@ class Explorer(widgets.VBox):
         self.controls["quantity"].value = "weighted"
         self.controls["block"].layout.display = None if len(record.blocks) > 1 else "none"
         self._play = widgets.Play(min=0, max=len(record) - 1, interval=150)
-        widgets.jslink((self._play, "value"), (self.controls["frame"], "value"))
+        # no link in the browser: each would tell the kernel what it has just heard from it
+        self._play.observe(self._guarded(lambda change: self._set("frame", change["new"])), "value")
         self._freed = widgets.Checkbox(description="own scale for this view", indent=False)
         for name, box in self.controls.items():
             box.observe(self._guarded(lambda change, n=name: self._set(n, change["new"])), "value")
         self._freed.observe(self._guarded(lambda change: self._free(change["new"])), "value")
 
     def _make_views(self) -> None:
-        self.molecule = MoleculeView(self._guarded(self._pick_atom))
+        self.molecule = Molecule(self._guarded(self._pick_atom))
         self._still = widgets.HTML()
         self.panels = {
             "matrix": Panel(height=420),
@@ -267,6 +270,12 @@ class Explorer(widgets.VBox):
     def redraw(self) -> None:
         """Draw every view anew from `state`."""
         state = self.state.checked(self.record)
+        texts = [self._message, self._said, self._formula, self._still]
+        choices = [self._play, *self.controls.values(), self._freed]
+        with self._together.sending([*choices, *texts, *self.panels.values(), self.molecule]):
+            self._redraw(state)
+
+    def _redraw(self, state: ViewState) -> None:
         self._message.value = ""
         self._show_choices(state)
         draw = {"molecule": lambda: self._draw_molecule(state)}
@@ -297,7 +306,7 @@ class Explorer(widgets.VBox):
         if self._stage.children[0] is self._still:
             self._still.value = drawing.still_molecule(self.record, state)
         else:
-            self.molecule.draw(drawing.molecule_shapes(self.record, state))
+            self.molecule.show(drawing.molecule_data(self.record, state))
 
     def _told_of_webgl(self, change) -> None:
         if change["new"] == "no":
@@ -324,6 +333,7 @@ class Explorer(widgets.VBox):
             for name, wanted in options.items():
                 if list(self.controls[name].options) != wanted:
                     self.controls[name].options = wanted
+            self._play.value = state.frame
             for name, box in self.controls.items():
                 box.value = getattr(state, name)
             self._freed.value = state.limit is not None

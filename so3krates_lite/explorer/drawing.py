@@ -12,17 +12,17 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from so3krates_lite import figures
+from so3krates_lite import analysis, figures
 from so3krates_lite.explorer.state import ViewState
 from so3krates_lite.record import AttentionRecord
-from so3krates_lite.scene import WIDEST, atom_radius, element_colour, find_bonds
+from so3krates_lite.scene import atom_radius, element_colour, find_bonds, tube_width
 from so3krates_lite.shapes import RINGS, attention_tubes
 
 MANY_ATOMS = 60  # beyond, tubes have fewer pieces and atoms no labels
 MOST_PAIRS = 4000  # in a plot of points
-GREY, CHOSEN = (0.62, 0.65, 0.69), (0.12, 0.13, 0.16)
+GREY, CHOSEN, INK = (0.62, 0.65, 0.69), (0.12, 0.13, 0.16), (0.13, 0.15, 0.18)
 
 
 def _digits(values: np.ndarray, digits: int = 4) -> list:
@@ -73,9 +73,8 @@ def rgba(value: float, limit: float, signed: bool) -> tuple[float, float, float,
     """Colour of a value on the package's scale, parts from 0 to 1."""
     scale = figures.DIVERGING if signed else figures.SEQUENTIAL
     place = np.clip((value / limit + 1) / 2 if signed else value / limit, 0, 1)
-    stops = np.array([stop for stop, _ in scale])
-    parts = np.array([[float(p) for p in text[5:-1].split(",")] for _, text in scale])
-    parts[:, :3] /= 255
+    stops, texts = zip(*scale, strict=True)
+    parts = np.array([figures.parts_of_colour(text) for text in texts])
     return tuple(float(np.interp(place, stops, parts[:, k])) for k in range(4))
 
 
@@ -88,7 +87,7 @@ def atom_colours(record: AttentionRecord, state: ViewState) -> list[tuple[float,
     numbers = record.numbers[state.frame]
     numbers = numbers[numbers > 0]
     if state.atom is None:
-        return [_hex(element_colour(int(z))) for z in numbers]
+        return [_rgb(element_colour(int(z))) for z in numbers]
     matrix = record.matrix(state.frame, state.block, state.layer, state.channel, state.quantity)
     row = matrix[state.atom] if state.role == "receiver" else matrix[:, state.atom]
     signed, limit = state.quantity != "contribution", limit_of(record, state)
@@ -101,8 +100,8 @@ def atom_colours(record: AttentionRecord, state: ViewState) -> list[tuple[float,
 
 
 @lru_cache(maxsize=128)
-def _hex(text: str) -> tuple[float, float, float]:
-    return tuple(int(text[k : k + 2], 16) / 255 for k in (1, 3, 5))
+def _rgb(text: str) -> tuple[float, float, float]:
+    return figures.parts_of_colour(text)[:3]
 
 
 def best_view(positions: Float[np.ndarray, "atoms 3"]) -> Float[np.ndarray, "3 3"]:
@@ -112,8 +111,8 @@ def best_view(positions: Float[np.ndarray, "atoms 3"]) -> Float[np.ndarray, "3 3
     return np.stack([axes[0], axes[1], np.cross(axes[0], axes[1])])
 
 
-def molecule_shapes(record: AttentionRecord, state: ViewState) -> list[list[Any]]:
-    """Atoms, bonds and tubes as (kind, arguments …) of the 3D view, in one list.
+def molecule_data(record: AttentionRecord, state: ViewState) -> dict[str, Any]:
+    """Atoms, bonds and tubes as arrays, for the script that makes shapes of them.
 
     A tube is thick at the atom that asks and thin at the one that answers; its cross-section is the
     size on the scale of all views, its colour the sign.
@@ -124,55 +123,55 @@ def molecule_shapes(record: AttentionRecord, state: ViewState) -> list[list[Any]
     turn, centre = best_view(first), (first.max(0) + first.min(0)) / 2
     places = (record.positions[state.frame][real] - centre) @ turn.T
     labels = figures.atom_labels(numbers)
-    shapes: list[list[Any]] = []
-    for z, place, colour, label in zip(
-        numbers, places, atom_colours(record, state), labels, strict=True
-    ):
-        chosen = state.atom is not None and label == labels[state.atom]
-        radius = atom_radius(int(z)) * (1.18 if chosen else 1)
-        shapes.append(["sphere", _digits(place), _digits(colour, 3), radius, label])
-        if len(numbers) <= MANY_ATOMS:
-            dark = np.dot(colour, [0.299, 0.587, 0.114]) > 0.55
-            ink = [0.13, 0.15, 0.18] if dark else [1, 1, 1]
-            shapes.append(["text", _digits(place), ink, 0.5, label])
-    for i, j in find_bonds(numbers, places):
-        middle = (places[i] + places[j]) / 2
-        for atom in (i, j):
-            ends = [_digits(places[atom]), _digits(middle)]
-            shapes.append(["cylinder", *ends, _digits(GREY, 3), 0.09, "bond"])
-    return shapes + _tube_shapes(record, state, places, turn, labels)
+    colours = np.array(atom_colours(record, state), np.float32)
+    dark = colours @ np.float32([0.299, 0.587, 0.114]) > 0.55
+    radii = np.array([atom_radius(int(z)) for z in numbers], np.float32)
+    if state.atom is not None:
+        radii[state.atom] *= 1.18
+    return {
+        "labels": labels,
+        "written": len(numbers) <= MANY_ATOMS,
+        "places": places.astype(np.float32),
+        "radii": radii,
+        "colours": colours,
+        "inks": np.where(dark[:, None], INK, 1).astype(np.float32),
+        "bonds": find_bonds(numbers, places).tolist(),
+        "bond_colour": GREY,
+        **_tubes(record, state, places, turn, labels),
+    }
 
 
-def _tube_shapes(
+def _tubes(
     record: AttentionRecord,
     state: ViewState,
     places: Float[np.ndarray, "atoms 3"],
     turn: Float[np.ndarray, "3 3"],
     labels: Sequence[str],
-) -> list[list[Any]]:
+) -> dict[str, Any]:
+    """What is drawn of the directed pairs: their names, colours, curves and widths."""
     keep = is_shown(record, state)
     pairs = record.neighbours(state.block)
     index = record.pairs(state.frame, state.block)[keep]
-    if not len(index):
-        return []
     values, limit = values_of(record, state)[keep], limit_of(record, state)
     place = np.cumsum(record.numbers[state.frame] > 0) - 1  # padding may stand between atoms
     receiver, sender = place[pairs.receiver[index]], place[pairs.sender[index]]
     tubes = attention_tubes(places[receiver], pairs.vector[index] @ turn.T, places.mean(0))
     pieces = 3 if len(places) > MANY_ATOMS else 9 if len(index) <= 100 else 6
     rings = np.linspace(0, RINGS - 1, pieces).round().astype(int)
-    width = WIDEST * np.sqrt(np.minimum(np.abs(values) / limit, 1.0))
-    shapes = []
-    paths = tubes.path[:, rings].round(3).tolist()
-    radii = (width[:, None] * tubes.taper[rings[1:]]).round(4).tolist()
-    for n, path in enumerate(paths):
-        colour = figures.MAGNITUDE
-        if state.quantity != "contribution":
-            colour = figures.POSITIVE if values[n] > 0 else figures.NEGATIVE
-        name = f"{labels[receiver[n]]} attends to {labels[sender[n]]}: {values[n]:+.3g}"
-        for a, b, radius in zip(path, path[1:], radii[n], strict=False):
-            shapes.append(["cylinder", a, b, _hex(colour), radius, name])
-    return shapes
+    kinds = np.full(len(index), 2) if state.quantity == "contribution" else (values > 0).astype(int)
+    names = [
+        f"{labels[i]} attends to {labels[j]}: {value:+.3g}"
+        for i, j, value in zip(receiver, sender, values, strict=True)
+    ]
+    return {
+        "tubes": list(zip(names, kinds.tolist(), strict=True)),
+        "tube_colours": [
+            _rgb(colour) for colour in (figures.NEGATIVE, figures.POSITIVE, figures.MAGNITUDE)
+        ],
+        "paths": tubes.path[:, rings].astype(np.float32),
+        "taper": tubes.taper[rings].tolist(),
+        "widths": tube_width(values, limit).astype(np.float32),
+    }
 
 
 def still_molecule(record: AttentionRecord, state: ViewState) -> str:
@@ -225,10 +224,14 @@ def distance_data(
     pairs, index = record.neighbours(state.block), record.pairs(state.frame, state.block)
     values = values_of(record, state)
     chosen = _chosen(record, state)
+    kept = slice(None)
     if len(index) > MOST_PAIRS:  # the chosen and the largest stay
-        order = np.lexsort((-np.abs(values), ~chosen))[:MOST_PAIRS]
-        index, values, chosen = index[order], values[order], chosen[order]
-    x = pairs.distance[index] if against == "distance" else sphc_distance(record, state)[index]
+        kept = np.lexsort((-np.abs(values), ~chosen))[:MOST_PAIRS]
+    index, values, chosen = index[kept], values[kept], chosen[kept]
+    if against == "distance":
+        x = pairs.distance[index]
+    else:
+        x = analysis.sphc_distances(record, state.block, layer=state.layer, frame=state.frame)[kept]
     kinds = figures.element_pairs(record, index, state.block)
     ends = {kind: kind.split(" ← ") for kind in set(kinds)}
     both = {kind: " ".join(sorted(pair)) for kind, pair in ends.items()}
@@ -244,54 +247,61 @@ def distance_data(
         envelope = {"x": _digits(r), "y": _digits(most * phi)}
     title = "distance r (Å)" if against == "distance" else "SPHC distance X (no unit)"
     reach = figures.reach_of(record, x) if against == "distance" else float(x.max(initial=1e-9))
+    return points(
+        x,
+        values,
+        pairs.receiver[index],
+        pairs.sender[index],
+        group=[number[kind] for kind in kinds],
+        open=[turned[kind] for kind in kinds],
+        groups=[name.replace(" ", " – ") for name in names],
+        bright=chosen.tolist(),
+        title=title_of(record, state),
+        labels=figures.atom_labels(record.numbers[state.frame]),
+        envelope=envelope,
+        x_title=title,
+        x_end=record.cutoff if local and against == "distance" else 1.03 * reach,
+        **_scale(record, state),
+    )
+
+
+def points(
+    x: Float[np.ndarray, " pairs"],
+    y: Float[np.ndarray, " pairs"],
+    receiver: Int[np.ndarray, " pairs"],
+    sender: Int[np.ndarray, " pairs"],
+    **more: Any,
+) -> dict[str, Any]:
+    """Directed pairs as points; ``more`` are titles, the scale, and what differs from all alike."""
     return {
         "kind": "points",
-        "title": title_of(record, state),
         "x": _digits(x),
-        "y": _digits(values),
-        "group": [number[kind] for kind in kinds],
-        "open": [turned[kind] for kind in kinds],
-        "groups": [name.replace(" ", " – ") for name in names],
+        "y": _digits(y),
+        "receiver": receiver.tolist(),
+        "sender": sender.tolist(),
+        "group": [0] * len(x),
+        "groups": [],
+        "open": [False] * len(x),
+        "bright": [True] * len(x),
+        "envelope": None,
         "palette": list(figures.PALETTE),
-        "receiver": pairs.receiver[index].tolist(),
-        "sender": pairs.sender[index].tolist(),
-        "bright": chosen.tolist(),
-        "labels": figures.atom_labels(record.numbers[state.frame]),
-        "envelope": envelope,
-        "x_title": title,
-        "x_end": record.cutoff if local and against == "distance" else 1.03 * reach,
-        **_scale(record, state),
+        **more,
     }
-
-
-def sphc_distance(record: AttentionRecord, state: ViewState) -> Float[np.ndarray, " pairs"]:
-    """|chi_j - chi_i| at the input of the state's layer, for every pair of the block's list."""
-    pairs = record.neighbours(state.block)
-    chi = record.sphc[state.layer]
-    return np.linalg.norm(
-        chi[pairs.frame, pairs.sender] - chi[pairs.frame, pairs.receiver], axis=-1
-    )
 
 
 def overview_data(record: AttentionRecord, state: ViewState) -> dict[str, Any]:
     """Every layer and channel of the block as a small matrix, on the one scale."""
-    matrices = np.array(
-        [
-            [
-                record.matrix(state.frame, state.block, layer, channel, state.quantity)
-                for channel in range(record.n_channels(state.block))
-            ]
-            for layer in range(record.n_layers)
-        ],
-        np.float32,
-    )
+    every = {"layer": None, "channel": None, "frame": state.frame}
+    matrices = analysis.matrix(record, state.block, state.quantity, **every)
+    matrices = np.moveaxis(matrices, -1, 1) / limit_of(record, state)
+    steps = np.round(127 * np.clip(matrices, -1, 1)).astype(np.int8)  # colours do not tell more
     return {
         "kind": "overview",
         "title": f"{state.block} attention: all layers and channels",
         "channels": record.channel_names(state.block),
-        "size": matrices.shape[-1],
-        "layers": len(matrices),
-        "matrices": matrices,
+        "size": steps.shape[-1],
+        "layers": len(steps),
+        "steps": np.ascontiguousarray(steps),
         "chosen": [state.layer, state.channel],
         **_scale(record, state),
     }
@@ -307,28 +317,29 @@ def series_data(
             frame's number
         x_title: what ``along`` is, with its unit
     """
-    frames = range(len(record))
-    matrices = np.stack(
-        [record.matrix(k, state.block, state.layer, state.channel, state.quantity) for k in frames]
-    )
+    shown = {name: getattr(state, name) for name in ("block", "quantity", "layer", "channel")}
+
+    def series(receiver: int | None = None, sender: int | None = None) -> np.ndarray:
+        return np.nan_to_num(analysis.series(record, receiver, sender, **shown))
+
     labels = figures.atom_labels(record.numbers[state.frame])
     marked = {"receiver": None, "sender": None} | _marked(state)
     one, other = marked["receiver"], marked["sender"]
     if one is not None and other is not None:
         lines = {
-            f"{labels[one]} attends to {labels[other]}": matrices[:, one, other],
-            f"{labels[other]} attends to {labels[one]}": matrices[:, other, one],
+            f"{labels[one]} attends to {labels[other]}": series(one, other),
+            f"{labels[other]} attends to {labels[one]}": series(other, one),
         }
     elif state.atom is not None:
         lines = {
-            f"all that {labels[state.atom]} receives": matrices[:, state.atom].sum(-1),
-            f"all that {labels[state.atom]} sends": matrices[:, :, state.atom].sum(-1),
+            f"all that {labels[state.atom]} receives": series(receiver=state.atom),
+            f"all that {labels[state.atom]} sends": series(sender=state.atom),
         }
     else:
-        lines = {
-            "sum over all pairs": matrices.sum((1, 2)),
-            "sum of sizes": np.abs(matrices).sum((1, 2)),
-        }
+        frame = record.neighbours(state.block).frame
+        values = record.select(state.block, state.layer, state.channel, state.quantity)
+        sizes = np.bincount(frame, np.abs(values), minlength=len(record))
+        lines = {"sum over all pairs": series(), "sum of sizes": sizes}
     x = np.arange(len(record)) if along is None else np.asarray(along, float)
     end = float(max(np.abs(values).max(initial=0.0) for values in lines.values())) or 1.0
     return {

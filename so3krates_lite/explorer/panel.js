@@ -1,8 +1,9 @@
 // One canvas that draws a matrix, points, lines or many small matrices, and reports clicks.
 // Data come from Python complete; nothing is loaded from anywhere.
 
-function interpolate(scale, place) {
-  const t = Math.min(Math.max(place, 0), 1);
+const IN_MEMORY = { willReadFrequently: true };
+
+function interpolate(scale, t) {
   let k = 1;
   while (k < scale.length - 1 && scale[k].at < t) k += 1;
   const a = scale[k - 1], b = scale[k];
@@ -10,13 +11,29 @@ function interpolate(scale, place) {
   return a.rgba.map((v, n) => v + f * (b.rgba[n] - v));
 }
 
+const STEPS = 511;  // odd, so that zero has a colour of its own
+const tables = new Map();
+
+// The colours of a scale, made once.
+function tableOf(data) {
+  const name = String(data.scale);
+  if (!tables.has(name)) {
+    const scale = data.scale.map(([at, text]) => ({ at, rgba: text.match(/[\d.]+/g).map(Number) }));
+    const parts = Array.from({ length: STEPS }, (_, k) => interpolate(scale, k / (STEPS - 1)));
+    const texts = parts.map(([r, g, b, a]) => `rgba(${r | 0},${g | 0},${b | 0},${a})`);
+    tables.set(name, { parts, texts });
+  }
+  return tables.get(name);
+}
+
+function stepOf(value, data) {
+  const place = data.signed ? (value / data.limit + 1) / 2 : value / data.limit;
+  return Math.round((STEPS - 1) * Math.min(Math.max(place, 0), 1));
+}
+
 function colours(data) {
-  const scale = data.scale.map(([at, text]) => ({ at, rgba: text.match(/[\d.]+/g).map(Number) }));
-  return (value) => {
-    const place = data.signed ? (value / data.limit + 1) / 2 : value / data.limit;
-    const [r, g, b, a] = interpolate(scale, place);
-    return `rgba(${r | 0},${g | 0},${b | 0},${a})`;
-  };
+  const { texts } = tableOf(data);
+  return (value) => texts[stepOf(value, data)];
 }
 
 function floats(view) {
@@ -25,19 +42,16 @@ function floats(view) {
 
 // A square matrix as a picture of one pixel per entry, to be drawn at any size.
 function picture(values, first, n, data) {
-  const scale = data.scale.map(([at, text]) => ({ at, rgba: text.match(/[\d.]+/g).map(Number) }));
-  const table = Array.from({ length: 511 }, (_, k) => interpolate(scale, k / 510));
-  const image = new ImageData(n, n);
+  const { parts } = tableOf(data), image = new ImageData(n, n);
   for (let k = 0; k < n * n; k += 1) {
     const value = values[first + k];
     if (value === 0) continue;
-    const place = data.signed ? (value / data.limit + 1) / 2 : value / data.limit;
-    const [r, g, b, a] = table[Math.min(Math.max(Math.round(510 * place), 0), 510)];
+    const [r, g, b, a] = parts[stepOf(value, data)];
     image.data.set([r, g, b, 255 * a], 4 * k);
   }
   const canvas = document.createElement("canvas");
   canvas.width = canvas.height = n;
-  canvas.getContext("2d").putImageData(image, 0, 0);
+  canvas.getContext("2d", IN_MEMORY).putImageData(image, 0, 0);
   return canvas;
 }
 
@@ -62,7 +76,9 @@ const label = (v) => String(+v.toPrecision(4)).replace("-", "\u2212");
 class Plot {
   constructor(canvas, tip) {
     this.canvas = canvas; this.tip = tip; this.hit = () => null;
-    this.pen = canvas.getContext("2d");
+    // drawn by the processor: where WebGL runs in software, so would the graphics card's way of
+    // drawing this, and a hundred times slower
+    this.pen = canvas.getContext("2d", IN_MEMORY);
   }
 
   start(data) {
@@ -213,7 +229,7 @@ class Plot {
   }
 
   series(data) {
-    const low = Math.min(...data.x), high = Math.max(...data.x), end = 1.06 * data.limit;
+    const low = Math.min(...data.x), high = Math.max(...data.x), end = 1.3 * data.limit;
     const signed = data.lines.some((l) => l.y.some((v) => v < 0));
     const pad = (high - low) * 0.02 || 0.5, pen = this.pen;
     const { X, Y, left, top, bottom } =
@@ -241,7 +257,9 @@ class Plot {
 
   overview(data) {
     const rows = data.layers, columns = data.channels.length, n = data.size;
-    const colour = colours(data), values = floats(data.matrices), left = 58, top = 44;
+    const colour = colours(data), left = 58, top = 44;
+    const { buffer, byteOffset, byteLength } = data.steps;
+    const values = new Int8Array(buffer, byteOffset, byteLength), scale = { ...data, limit: 127 };
     const tile = Math.min((this.width - left - 84) / columns, (this.height - top - 8) / rows);
     const side = tile - 8;
     data.channels.forEach((name, c) =>
@@ -250,7 +268,7 @@ class Plot {
       this.write(`layer ${r}`, left - 6, top + r * tile + side / 2, { align: "right", size: 11 });
       for (let c = 0; c < columns; c += 1) {
         const x = left + c * tile, y = top + r * tile;
-        this.paste(picture(values, (r * columns + c) * n * n, n, data), x, y, side);
+        this.paste(picture(values, (r * columns + c) * n * n, n, scale), x, y, side);
         const here = data.chosen[0] === r && data.chosen[1] === c;
         this.box(x, y, side, side, here ? this.ink : this.faint, here ? 2.5 : 1);
       }

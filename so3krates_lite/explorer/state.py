@@ -46,7 +46,6 @@ class ViewState:
 
         Layers and channels that another block has and this one lacks are set back to 0.
         """
-        record._block(self.block)
         state = self
         for name, size in (
             ("layer", record.n_layers),

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from so3krates_lite import causal, figures
+from so3krates_lite.explorer.drawing import points
 from so3krates_lite.explorer.state import ViewState
 from so3krates_lite.frames import Frames
 from so3krates_lite.potential import Potential
@@ -38,28 +39,20 @@ def pairs_tested(
         f"{causal.verdict(correlation, len(shown))} Against the sensitivity ∂F/∂r of the "
         f"receiver's force to the sender's place: {with_stiff:+.2f}."
     )
-    names = figures.atom_labels(frame.numbers[0])
-    data = {
-        "kind": "points",
-        "title": f"|{state.quantity}| against effect, Spearman {correlation:+.2f}",
-        "x": shown.round(6).tolist(),
-        "y": effect.round(4).tolist(),
-        "group": [0] * len(shown),
-        "open": [False] * len(shown),
-        "groups": [],
-        "palette": list(figures.PALETTE),
-        "receiver": found.receiver.tolist(),
-        "sender": found.sender.tolist(),
-        "bright": [True] * len(shown),
-        "labels": names,
-        "envelope": None,
-        "x_title": f"size of what is shown: {figures.AXIS[state.block][state.quantity]}",
-        "x_end": 1.05 * float(shown.max()),
-        "limit": float(effect.max()),
-        "signed": False,
-        "scale": figures.SEQUENTIAL,
-        "unit": "change of forces (meV/Å)",
-    }
+    data = points(
+        shown,
+        effect,
+        found.receiver,
+        found.sender,
+        title=f"|{state.quantity}| against effect, Spearman {correlation:+.2f}",
+        labels=figures.atom_labels(frame.numbers[0]),
+        x_title=f"size of what is shown: {figures.AXIS[state.block][state.quantity]}",
+        x_end=1.05 * float(shown.max()),
+        limit=float(effect.max()),
+        signed=False,
+        scale=figures.SEQUENTIAL,
+        unit="change of forces (meV/Å)",
+    )
     return Tested(text, data)
 
 
@@ -102,6 +95,7 @@ def turned(potential: Potential, frame: Frames, seed: int = 0) -> Turned:
     import jax.numpy as jnp
     from scipy.spatial.transform import Rotation
 
+    from so3krates_lite.harmonics import columns_of_degrees
     from so3krates_lite.runtime import precision_context
 
     exact = potential.astype("float64")
@@ -110,8 +104,8 @@ def turned(potential: Potential, frame: Frames, seed: int = 0) -> Turned:
     before, after = (exact.attention(each, allow_unknown_elements=True) for each in (frame, image))
     # pairs are listed in the order of their atoms, in both alike
     worst = max(
-        np.abs(after._block(name).weighted - before._block(name).weighted).max()
-        / max(np.abs(before._block(name).weighted).max(), 1e-300)
+        np.abs(after.attention(name).weighted - before.attention(name).weighted).max()
+        / max(np.abs(before.attention(name).weighted).max(), 1e-300)
         for name in before.blocks
     )
     if before.sphc is None:
@@ -119,7 +113,7 @@ def turned(potential: Potential, frame: Frames, seed: int = 0) -> Turned:
     degrees = before.degrees
     with precision_context(np.dtype(np.float64)):
         D = np.asarray(e3x.so3.wigner_d(jnp.asarray(turn.T), max(degrees), cartesian_order=False))
-    keep = np.concatenate([np.arange(l * l, (l + 1) ** 2) for l in degrees])
+    keep = columns_of_degrees(degrees)
     expected = before.sphc @ D[np.ix_(keep, keep)]
     size = np.abs(before.sphc).max()
     return Turned(
