@@ -155,6 +155,7 @@ def test_both_ends_right():
         (lambda *g: both_ends(*g, add=losing), "np.add.at"),
         (lambda f, s, *g: both_ends(s, f, *g), "went to the second"),
         (lambda *g: 2 * both_ends(*g), "yours by"),
+        (lambda *g: both_ends(*g, parity=-1.0, add=losing), "single pair of two atoms"),
     ],
 )
 def test_both_ends_wrong(answer, word):
@@ -177,5 +178,20 @@ def test_the_figures_have_a_step_for_each_state_and_for_each_channel():
         scene.scene(record), 2, states, record.degrees, ["a", "b", "c", "d"], scale=2.0
     )
     surfaces = [trace for trace in figure.data if trace.type == "mesh3d"]
-    assert [trace.visible for trace in surfaces] == [False, False, False, True]
+    assert [trace.visible for trace in surfaces] == [True, False, False, False]
     json.loads(figure.to_json())
+
+
+@pytest.mark.parametrize("atom", [2, 6])
+def test_the_shape_stands_in_the_whole_molecule(atom):
+    record = s3.load_potential("ethanol-gfn2").attention(s3.load("ethanol-gfn2")[:1])
+    picture, states = scene.scene(record), record.sphc[:, 0, atom]
+    names = ["a", "b", "c", "d"]
+    figure = sphc_figure(picture, atom, states, record.degrees, names, scale=9.0)
+    low, high = figure.layout.scene.xaxis.range
+    assert low == -high
+    for trace in figure.data:  # plotly leaves out what lies beyond an axis
+        for values in (trace.x, trace.y, trace.z):
+            assert np.nanmax(np.abs(np.asarray(values, float))) < high
+    tags = figure.layout.scene.annotations
+    assert [tag.text for tag in tags] == [f"<b>{label}</b>" for label in picture.labels]

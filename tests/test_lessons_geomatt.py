@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from answers import wrong
 
+import so3krates_lite as s3
 from so3krates_lite import lessons
 from so3krates_lite.experiments.shapes import SHAPES
 from so3krates_lite.frames import Frames
 from so3krates_lite.lessons.geomatt_figures import (
     draw_chains,
     draw_shapes,
+    matrix_slider,
     overlap_figure,
     shapes_figure,
 )
@@ -174,7 +176,7 @@ def test_reach_right():
         (lambda n, k: n + k - 2, "whole chain"),
         (lambda n, k: n, "order 2 only"),
         (lambda n, k: (k - 1) ** n, "do not multiply"),
-        (lambda n, k: 7, "1 layer of order 2 reach"),
+        (lambda n, k: 7, "one layer of order 2 reaches one distance, yours says 7"),
         (lambda n, k: n * (k - 1) / 2, "no whole number"),
     ],
 )
@@ -200,6 +202,18 @@ def test_the_slider_shows_one_distance_at_a_time():
     begun = [trace for n, trace in enumerate(figure.data) if n in moving and trace.visible]
     np.testing.assert_allclose(begun[1].x, distances[2 * slider.active])
     assert len(json.dumps(figure.to_plotly_json(), default=str)) < 200_000
+
+
+def test_the_matrix_slider_has_every_layer_and_order_on_one_scale():
+    record = s3.load_potential("ethanol-gfn2-geomatt").attention(s3.load("ethanol-gfn2")[:2])
+    figure = matrix_slider(record, frame=1)
+    (slider,) = figure.layout.sliders
+    assert len(slider.steps) == record.n_layers * record.n_channels("correlation") == 9
+    data, title = slider.steps[4].args
+    np.testing.assert_allclose(data["z"][0], record.matrix(1, "correlation", 1, 1), atol=1e-4)
+    assert "layer 1 · order 3" in title["title.text"]
+    largest = max(np.abs(step.args[0]["z"]).max() for step in slider.steps)
+    assert figure.data[0].zmax == pytest.approx(largest, abs=1e-4)
 
 
 @pytest.mark.parametrize("which", ["A", "B"])

@@ -111,6 +111,11 @@ def masks(group, n_test, seed):
     return ~held, held
 
 
+def as_tuples(group, n_test, seed):
+    held = np.isin(group, np.unique(group)[:n_test])
+    return np.where(~held), np.where(held)
+
+
 def one_more(group, n_test, seed):
     return whole_walkers(group, n_test + 1, seed)
 
@@ -139,6 +144,7 @@ def test_whole_walkers_right():
         (labels_only, "the numbers of their frames"),
         (first_walkers, "at random"),
         (masks, "np.flatnonzero"),
+        (as_tuples, "as np.where gives it"),
         (one_more, "were asked for"),
         (frames_lost, "exactly one part"),
         (lambda g, n, s: whole_walkers(g, n, s)[::-1], "swapped"),

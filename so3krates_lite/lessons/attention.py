@@ -20,8 +20,9 @@ from so3krates_lite.lessons.feedback import (
 )
 from so3krates_lite.lessons.points import ball_and_stick, ijk, one_point, xyz
 from so3krates_lite.lessons.sphcs_figures import shape_surface
+from so3krates_lite.molecule3d import camera_eye, label_annotations
 from so3krates_lite.record import AttentionRecord
-from so3krates_lite.scene import Scene
+from so3krates_lite.scene import Scene, element_colour
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -273,7 +274,8 @@ def check_both_ends(both_ends: Callable) -> Feedback:
     return Feedback(
         WRONG,
         f"in a small example component {m} of atom {a} changes by {right[a, m]:.4f}, "
-        f"yours by {value[a, m]:.4f}.",
+        f"yours by {value[a, m]:.4f}. Test a single pair of two atoms first: each atom moves once, "
+        "and odd degrees only change their sign.",
     )
 
 
@@ -284,13 +286,11 @@ def sphc_figure(
     degrees: tuple[int, ...],
     names: Sequence[str],
     scale: float,
-    half: float = 2.4,
 ) -> go.Figure:
     """An atom's SPHCs as a shape around it, in steps under a slider.
 
     In each direction the surface is ``scale`` |f| (Å) away from the atom, where f is the sum of
-    chi_lm Y_lm over all components: amber where f is positive, azure where it is negative. What is
-    further than ``half`` (Å) along an axis is left out.
+    chi_lm Y_lm over all components: amber where f is positive, azure where it is negative.
 
     Args:
         picture: the molecule, as `so3krates_lite.scene.scene` gives it
@@ -302,8 +302,9 @@ def sphc_figure(
     import plotly.graph_objects as go
 
     sticks, atoms = ball_and_stick(picture)
-    figure = go.Figure([sticks, atoms.update(name="atoms")])
-    place, last = picture.positions[atom].round(3), len(states) - 1
+    balls = {"size": (1.5 * np.array(atoms.marker.size)).tolist(), "opacity": 1}
+    figure = go.Figure([sticks, atoms.update(name="atoms", mode="markers", marker=balls)])
+    place = picture.positions[atom].round(3)
     surfaces = [shape_surface(chi, degrees, scale, 3) for chi in states]
     limit = float(max(np.abs(value).max() for _, _, value in surfaces))
     for k, (vertices, faces, value) in enumerate(surfaces):
@@ -312,8 +313,8 @@ def sphc_figure(
             **ijk(faces),
             intensity=value.astype(np.float32),
             colorscale=[[0, NEGATIVE], [0.5, "#d5d9de"], [1, POSITIVE]],
-            **{"cmin": -limit, "cmax": limit, "showscale": False, "visible": k == last},
-            **{"lighting": {"ambient": 0.6, "diffuse": 0.7, "specular": 0.2}, "hoverinfo": "skip"},
+            **{"cmin": -limit, "cmax": limit, "showscale": False, "visible": k == 0},
+            **{"lighting": {"ambient": 0.8, "diffuse": 0.4, "specular": 0.1}, "hoverinfo": "skip"},
         )
     steps = [
         {
@@ -323,15 +324,17 @@ def sphc_figure(
         }
         for shown, name in enumerate(names)
     ]
-    axes = {
-        f"{axis}axis": {"visible": False, "range": [middle - half, middle + half]}
-        for axis, middle in zip("xyz", place.tolist(), strict=True)
-    }
+    tags = label_annotations(picture)  # on top of all, where no lobe can hide an atom
+    for tag, number in zip(tags, picture.numbers, strict=True):
+        tag |= {"bgcolor": element_colour(int(number)), "borderpad": 2}
+    corners = np.vstack([picture.positions, *(place + vertices for vertices, _, _ in surfaces)])
+    half = float(np.abs(corners).max()) + 0.5
+    axes = {f"{axis}axis": {"visible": False, "range": [-half, half]} for axis in "xyz"}
     figure.update_layout(
-        scene={**axes, "aspectmode": "cube"},
-        scene_camera_eye=one_point(1.2 * picture.view[2]),
+        scene={**axes, "aspectmode": "cube", "annotations": tags},
+        scene_camera_eye=one_point(camera_eye(picture.view, corners, half, 0.4)),
         scene_camera_up=one_point(picture.view[1]),
-        sliders=[{"steps": steps, "active": last, "pad": {"t": 8}}],
+        sliders=[{"steps": steps, "pad": {"t": 8}}],
         showlegend=False,
     )
     figure.update_traces(hoverinfo="skip", selector={"mode": "lines"})
@@ -359,5 +362,5 @@ def attention_slider(record: AttentionRecord, block: str = "feature") -> go.Figu
     ]
     figure = next(iter(views.values()))
     current = {"prefix": "layer ", "font": {"color": TEXT}}
-    slider = {"steps": steps, "currentvalue": current, "pad": {"t": 44}, "font": {"size": 9}}
+    slider = {"steps": steps, "currentvalue": current, "pad": {"t": 44}, "font": {"size": 11}}
     return figure.update_layout(sliders=[slider], height=560)

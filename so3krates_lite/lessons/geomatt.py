@@ -311,8 +311,8 @@ def check_reach(reach: Callable) -> Feedback:
         return Feedback(RIGHT, "each layer hangs k - 1 more distances on the chain.")
     k = next(k for k in range(len(given)) if answers[k] != right[k])
     layers, order = given[k]
-    return Feedback(
-        WRONG,
-        f"{layers} layer{'s' if layers > 1 else ''} of order {order} reach {right[k]} distances, "
-        f"yours says {answers[k]}.",
-    )
+    layer = "one layer" if layers == 1 else f"{layers} layers"
+    distance = "one distance" if right[k] == 1 else f"{right[k]} distances"
+    reach = "reaches" if layers == 1 else "reach"
+    text = f"{layer} of order {order} {reach} {distance}, yours says {answers[k]}."
+    return Feedback(WRONG, text)

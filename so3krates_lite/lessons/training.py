@@ -138,6 +138,12 @@ def _split_trouble(result: object, group: np.ndarray, n_test: int) -> frozenset 
     parts = []
     for name, part in zip(("train", "test"), result, strict=True):
         index = as_array(part)
+        if isinstance(part, tuple) and len(part) == 1 and np.ndim(part[0]) == 1:
+            return Feedback(
+                WRONG,
+                f"your {name} part is a tuple with an array in it, as np.where gives it; take "
+                "np.flatnonzero.",
+            )
         if index is None or index.ndim != 1:
             return Feedback(
                 WRONG,

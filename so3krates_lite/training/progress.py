@@ -112,12 +112,14 @@ class NotebookProgress(Silent):
         from IPython.display import Image
         from matplotlib.figure import Figure
 
+        from so3krates_lite.figures import PALETTE
+
         figure = Figure(figsize=(6.4, 3.2), layout="constrained")
         axes = figure.subplots()
         epochs = [row["epoch"] for row in self._rows]
         for key, label, colour in (
-            ("valid_force_mae_eV_A", "force MAE / kcal/mol/Å", "#0072B2"),
-            ("valid_energy_mae_eV", "energy MAE / kcal/mol", "#D55E00"),
+            ("valid_force_mae_eV_A", "force MAE (kcal/mol/Å)", PALETTE[0]),
+            ("valid_energy_mae_eV", "energy MAE (kcal/mol)", PALETTE[4]),
         ):
             values = [row[key] / KCAL_PER_MOL for row in self._rows]
             axes.semilogy(epochs, values, label=label, color=colour)
