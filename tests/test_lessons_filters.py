@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from answers import wrong
@@ -40,6 +41,7 @@ def test_network_right():
         (lambda p, x: network(p, x, last=silu), "no silu"),
         (lambda p, x: dense(p["out"], silu(x @ p["hidden"]["kernel"])), "bias of the hidden"),
         (lambda p, x: silu(dense(p["hidden"], x)) @ p["out"]["kernel"], "bias of the last"),
+        (lambda p, x: silu(x @ p["hidden"]["kernel"]) @ p["out"]["kernel"], "both biases"),
         (lambda p, x: silu(dense(p["hidden"], x)), "hidden layer"),
         (lambda p, x: 0 * network(p, x), "first number"),
         (lambda p, x: x @ x.T @ np.zeros((3, 5)) + np.nan, "nan"),
@@ -140,7 +142,8 @@ def test_silence_right():
         (lambda p, n, k: silence(p, n, k, mean=-n[:, k].mean()), "sign"),
         (in_place, "copy"),
         (lambda p, n, k: silence(p, n, 1), "with k = 0"),
-        (lambda p, n, k: p["hidden"], "same form"),
+        (lambda p, n, k: p["hidden"], "returned dict; weights in the same form"),
+        (lambda p, n, k: jnp.asarray(n), "returned an array of shape (7, 3)"),
     ],
 )
 def test_silence_wrong(answer, word):

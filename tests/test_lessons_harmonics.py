@@ -143,7 +143,8 @@ def test_lowest_degree_passes():
         (lambda r, Y: lowest(r, Y, start=0), ["start at l = 1"]),
         (lambda r, Y: lowest(r, Y, size=lambda y: np.linalg.norm(y)), ["l = 1", "first"]),
         (lambda r, Y: lowest(r, Y, size=lambda y: np.linalg.norm(y, axis=1).sum()), ["l = 1"]),
-        (lambda r, Y: lowest(r, Y, limit=0), ["yours says"]),
+        (lambda r, Y: lowest(r, Y, limit=0), ["yours says", "compare with 1e-4"]),
+        (lambda r, Y: lowest(r, Y, limit=1e-9), ["yours says", "compare with 1e-4"]),
         (lambda r, Y: lowest(r, Y, limit=5), ["yours says"]),
         (lambda r, Y: lowest(r, Y, size=lambda y: abs(y.sum())), ["x - y", "take the length"]),
         (lambda r, Y: len(r), ["the first degree that sees the triangle is 2, yours says 3"]),
@@ -187,6 +188,10 @@ def test_the_sphere_follows_its_slider():
         assert np.allclose(figure.frames[1].data[0].intensity, mesh.x, atol=2e-2)
         assert np.allclose([dots.x[0], dots.z[0]], [1.03, 0], atol=1e-6)
         assert len(figure.frames[0].data) == len(figure.frames[0].traces) == 2 + bars
+        later = pictures.sphere_figure(c, (1,), ["one", "two"], "step ", points, bars, active=1)
+        assert later.layout.sliders[0].active == 1
+        assert np.allclose(later.data[0].intensity, figure.frames[1].data[0].intensity)
+        assert np.allclose(later.data[2].x, figure.frames[1].data[1].x)
 
 
 def test_the_still_sphere_is_amber_where_the_function_is_positive():

@@ -205,8 +205,10 @@ def test_figures_of_the_lesson_are_valid_json_and_follow_their_sliders():
     assert "NaN" not in text and len(json.loads(text)["layout"]["sliders"][0]["steps"]) == 3
     titles = [step.args[1]["title.text"] for step in shown.layout.sliders[0].steps]
     assert titles[0] == "C0 has 2 neighbours within 1.3 Å" and "8 neighbours" in titles[2]
-    rays = shown.layout.sliders[0].steps[1].args[0]["x"][0]
+    rays, bonds, _ = shown.layout.sliders[0].steps[1].args[0]["x"]
     assert len(rays) == 3 * 4  # four neighbours: a start, an end and a gap each
+    assert len(bonds) == 3 * 4  # of eight bonds those that no ray covers
+    assert len(shown.data[0].x) == 3 * 2 and len(shown.data[1].x) == 3 * 6
 
     bars = molecules_figures.basis_slider([1.0, 4.9], 8, 5.0)
     raw, faded = bars.layout.sliders[0].steps[1].args[0]["y"]

@@ -206,6 +206,23 @@ def test_the_turning_shape_shows_one_step_at_a_time(count):
     assert len(json.dumps(figure.to_dict(), default=str)) < 1_000_000
 
 
+def test_atoms_that_are_not_there_yet_are_faint():
+    states, present = np.eye(3, 15), [2, 4, 5]
+    figure = shape_figure([methane()], 0, states, (1, 2, 3), list("abc"), 1.0, "", present)
+    for step, count in zip(figure.layout.sliders[0].steps, present, strict=True):
+        seen = [
+            trace
+            for trace, visible in zip(figure.data, step.args[0]["visible"], strict=True)
+            if visible
+        ]
+        balls = [t for t in seen if t.type == "mesh3d" and t.opacity is not None]
+        atoms = {t.opacity: len(t.x) // 162 for t in balls}
+        assert atoms == {1.0: count} | ({0.25: 5 - count} if count < 5 else {})
+        bonds = {t.opacity: len(t.x) // 3 for t in seen if t.type == "scatter3d"}
+        assert sum(bonds.values()) == 4 and bonds[1.0] == count - 1
+    assert [trace.visible for trace in figure.data].count(True) == 3
+
+
 def test_the_still_shape_reaches_as_far_as_the_function_that_it_shows():
     import matplotlib.pyplot as plt
 
@@ -225,6 +242,13 @@ def test_the_still_shape_reaches_as_far_as_the_function_that_it_shows():
 
 
 def test_pairs_are_named_in_the_plot_of_two_distances():
-    figure = two_distances_figure(np.array([1.0, 4.0]), np.array([0.2, 0.0]), ["a", "b"], 3.0)
-    assert list(figure.data[0].text) == ["a", "b"]
+    kinds = {"one": np.array([True, False, True]), "other": np.array([False, True, False])}
+    d, X = np.array([1.0, 4.0, 2.0]), np.array([0.2, 0.0, 0.1])
+    figure = two_distances_figure(d, X, ["a", "b", "c"], 3.0, kinds)
+    assert [(trace.name, list(trace.text)) for trace in figure.data] == [
+        ("one", ["a", "c"]),
+        ("other", ["b"]),
+    ]
     assert figure.layout.shapes[0].x0 == 3.0
+    low, high = figure.layout.yaxis.range
+    assert low < 0 and high > 0.2  # dots at zero and at the top are whole

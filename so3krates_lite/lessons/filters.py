@@ -10,7 +10,15 @@ import numpy as np
 from jaxtyping import Float
 
 from so3krates_lite.figures import DIVERGING, PALETTE, TEXT, styled
-from so3krates_lite.lessons.feedback import RIGHT, WRONG, Feedback, attempt, known_mistake, of_shape
+from so3krates_lite.lessons.feedback import (
+    RIGHT,
+    WRONG,
+    Feedback,
+    attempt,
+    described,
+    known_mistake,
+    of_shape,
+)
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -60,6 +68,10 @@ def check_network(network: Callable) -> Feedback:
         (_silu(right), "the last layer has no silu: filters may be negative, as far as they like."),
         (after(_silu(unbiased)), "the bias of the hidden layer is missing."),
         (_silu(hidden) @ p["out"]["kernel"], "the bias of the last layer is missing."),
+        (
+            _silu(unbiased) @ p["out"]["kernel"],
+            "both biases are missing: x @ kernel + bias.",
+        ),
         (_silu(hidden), "this is the hidden layer; one more Dense follows."),
     ]
     value = of_shape(result, right.shape, "one row per input and one column per feature")
@@ -152,7 +164,7 @@ def check_silence(silence: Callable) -> Feedback:
             value = np.asarray(_mlp(result, n_ij), float)
         except (KeyError, TypeError, IndexError, ValueError):
             text = (
-                f"your function returned {type(result).__name__}; weights in the same form as p, "
+                f"your function returned {described(result)}; weights in the same form as p, "
                 "with p['hidden']['kernel'] and so on, of the same shapes, are expected."
             )
             return Feedback(WRONG, text)

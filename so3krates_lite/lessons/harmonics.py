@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float
 
-from so3krates_lite.harmonics import spherical_harmonics
+from so3krates_lite.harmonics import columns_of_degrees, spherical_harmonics
 from so3krates_lite.lessons.feedback import (
     RIGHT,
     WRONG,
@@ -45,7 +45,7 @@ def _few_values(r: np.ndarray, degrees: Sequence[int]) -> np.ndarray:
         return values_at(r, degrees)
     padded = np.ones((_ROWS, 3), np.float32)
     padded[: len(r)] = r
-    columns = np.concatenate([np.arange(l * l, (l + 1) ** 2) for l in degrees])
+    columns = columns_of_degrees(tuple(degrees))
     return np.asarray(_compiled()(padded), float)[: len(r), columns]
 
 
@@ -267,7 +267,11 @@ def check_lowest_degree(lowest_degree: Callable) -> Feedback:
             "says that a degree is empty; and what is 0 upright is a rounding error when turned.",
         )
     k = next(k for k in range(len(right)) if straight[k] != right[k])
-    also = " Components of either sign cancel: take the length." if k == len(right) - 1 else ""
+    also = ""
+    if k == len(right) - 1:
+        also = " Components of either sign cancel: take the length."
+    elif straight[k] < right[k]:
+        also = " Rounding leaves about 10⁻⁶ of what should be zero: compare with 1e-4, not with 0."
     return Feedback(
         WRONG,
         f"the first degree that sees the {shapes[k][0]} is {right[k]}, "

@@ -27,6 +27,16 @@ VIEW: Float[np.ndarray, "3 3"] = np.array(
     ]
 )
 _LAMP = unit(np.array([-0.5, 0.7, 0.9]))  # in the picture's own axes
+_ARM = 1.8  # how far the turning figure reaches; its sphere has radius 1
+_LINE = 0.006
+_SIGNED = [  # a line at zero, as thin as a scale of 256 colours allows
+    [0, NEGATIVE],
+    [0.5 - _LINE, NEUTRAL],
+    [0.5 - 0.5 * _LINE, TEXT],
+    [0.5 + 0.5 * _LINE, TEXT],
+    [0.5 + _LINE, NEUTRAL],
+    [1, POSITIVE],
+]
 
 
 def _mixed(values: np.ndarray, limit: float) -> np.ndarray:
@@ -129,6 +139,7 @@ def sphere_figure(
     prefix: str = "",
     points: Float[np.ndarray, "steps points 3"] | None = None,
     bars: bool = True,
+    active: int = 0,
 ) -> go.Figure:
     """A sphere to turn, coloured by Σ c_lm Y_lm, with a slider over sets of coefficients.
 
@@ -139,6 +150,7 @@ def sphere_figure(
         points: directions to mark with dots, for each step
         bars: show the coefficients beside the sphere, too; without them every step has a colour
             scale of its own
+        active: the step to start with
     """
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
@@ -153,10 +165,10 @@ def sphere_figure(
         go.Mesh3d(
             **xyz(sphere),
             **ijk(faces),
-            intensity=values[0],
-            colorscale=[[0, NEGATIVE], [0.5, NEUTRAL], [1, POSITIVE]],
+            intensity=values[active],
+            colorscale=_SIGNED,
             **{"cmin": -1.0, "cmax": 1.0, "showscale": False},
-            lighting={"ambient": 0.75, "diffuse": 0.4, "specular": 0.15},
+            lighting={"ambient": 0.95, "diffuse": 0.1, "specular": 0.0, "fresnel": 0.0},
         )
     )
     figure.add_trace(_arms())
@@ -165,14 +177,14 @@ def sphere_figure(
     if points is not None:
         places = [xyz(step) for step in 1.03 * np.asarray(points)]
         style = {"mode": "markers", "marker": {"size": 5, "color": "#20262d"}}
-        figure.add_trace(go.Scatter3d(**places[0], **style))
+        figure.add_trace(go.Scatter3d(**places[active], **style))
         traces.append(len(figure.data) - 1)
         for parts, place in zip(moving, places, strict=True):
             parts.append(go.Scatter3d(**place))
     if bars:
         labels = [f"{l}, {m}" for l in degrees for m in range(-l, l + 1)]
         heights = [go.Bar(y=row.round(4), marker_color=_signs(row)) for row in coefficients]
-        figure.add_trace(go.Bar(heights[0], x=labels), row=1, col=2)
+        figure.add_trace(go.Bar(heights[active], x=labels), row=1, col=2)
         traces.append(len(figure.data) - 1)
         for parts, height in zip(moving, heights, strict=True):
             parts.append(height)
@@ -189,12 +201,13 @@ def sphere_figure(
         {"label": name, "method": "animate", "args": [[str(k)], at_once]}
         for k, name in enumerate(names)
     ]
-    hidden = {f"{axis}axis": {"visible": False, "range": [-1.3, 1.3]} for axis in "xyz"}
+    hidden = {f"{axis}axis": {"visible": False, "range": [-_ARM, _ARM]} for axis in "xyz"}
     current = {"prefix": prefix, "font": {"color": TEXT, "size": 14}}
+    slider = {"steps": steps, "currentvalue": current, "pad": {"t": 50}, "font": {"size": 10}}
     figure.update_layout(
         scene={**hidden, "aspectmode": "cube"},
-        scene_camera_eye=one_point(1.4 * VIEW[2]),
-        sliders=[{"steps": steps, "currentvalue": current, "pad": {"t": 50}, "font": {"size": 10}}],
+        scene_camera_eye=one_point(1.82 / _ARM * VIEW[2]),
+        sliders=[slider | {"active": active}],
         showlegend=False,
     )
     return styled(figure, height=500, margin={"l": 8, "r": 20, "t": 12, "b": 40})
@@ -208,7 +221,8 @@ def _arms() -> go.Scatter3d:
     """The axes x, y and z, from the middle of the sphere to a bit outside."""
     import plotly.graph_objects as go
 
-    arms = np.stack([np.zeros((3, 3)), 1.25 * np.eye(3)], axis=1)
+    ends = np.diag([_ARM - 0.1, 1.25, 1.25])  # x comes towards the eye and looks short
+    arms = np.stack([np.zeros((3, 3)), ends], axis=1)
     x, y, z = map(without_nan, separated(arms).T)
     text = ["", "x", "", "", "y", "", "", "z", ""]
     style = {"mode": "lines+text", "line": {"width": 4, "color": TEXT}}

@@ -228,7 +228,7 @@ def _suspects() -> list[tuple[Callable, str]]:
         (
             handed,
             "it passed an energy that tells left from right: a rotation cannot find that out. "
-            "Reflect, or send R to -R.",
+            "Invert the molecule: send R to -R.",
         ),
         (
             lambda R, Z: float((np.arange(1, len(R)) * np.diag(all_distances(R), 1)).sum()),

@@ -10,7 +10,14 @@ from jaxtyping import Int
 
 from so3krates_lite.basis import cosine_cutoff, radial_basis
 from so3krates_lite.figures import GRID, MAGNITUDE, PALETTE, TEXT, styled
-from so3krates_lite.lessons.points import ball_and_stick, ijk, one_point, without_nan, xyz
+from so3krates_lite.lessons.points import (
+    ball_and_stick,
+    ijk,
+    one_point,
+    separated,
+    without_nan,
+    xyz,
+)
 from so3krates_lite.scene import Scene
 
 if TYPE_CHECKING:
@@ -27,32 +34,35 @@ def neighbour_figure(picture: Scene, atom: int, cutoffs: Sequence[float]) -> go.
     distance = np.linalg.norm(places - places[atom], axis=-1)
     sphere, faces = icosphere(2)
     shell = places[atom] + cutoffs[0] * sphere
-    figure = go.Figure(
-        [
-            *ball_and_stick(picture),
-            go.Scatter3d(mode="lines", line={"width": 5, "color": MAGNITUDE}),
-            go.Mesh3d(**xyz(shell, float), **ijk(faces), color=MAGNITUDE, opacity=0.1),
-        ]
-    )
+    sticks, atoms = ball_and_stick(picture)
+    atoms.textposition = "top center"
+    seen_from = go.Scatter3d(mode="lines", line={"width": 8, "color": MAGNITUDE})
+    ball = go.Mesh3d(**xyz(shell, float), **ijk(faces), color=MAGNITUDE, opacity=0.1)
+    figure = go.Figure([seen_from, sticks, atoms, ball])
     steps = []
     for cutoff in cutoffs:
         seen = (distance > 0) & (distance < cutoff)
         rays = np.full((seen.sum(), 3, 3), np.nan)
         rays[:, 0], rays[:, 1] = places[atom], places[seen]
         shell = (places[atom] + cutoff * sphere).round(2)
-        both = zip("xyz", rays.reshape(-1, 3).T, shell.T, strict=True)
-        update = {c: [without_nan(lines), without_nan(surface)] for c, lines, surface in both}
+        # a bond under a ray is left out: of two lines in one place half of either would show
+        covered = (picture.bonds == atom).any(axis=1) & seen[picture.bonds].any(axis=1)
+        bonds = separated(places[picture.bonds[~covered]])
+        parts = zip("xyz", rays.reshape(-1, 3).T, bonds.T, shell.T, strict=True)
+        update = {c: [without_nan(part) for part in three] for c, *three in parts}
         title = f"{picture.labels[atom]} has {seen.sum()} neighbours within {cutoff:g} Å"
-        arguments = [update, {"title.text": title}, [2, 3]]
+        arguments = [update, {"title.text": title}, [0, 1, 3]]
         steps.append({"label": f"{cutoff:g}", "method": "update", "args": arguments})
-    for c, (lines, _) in steps[0]["args"][0].items():
-        figure.data[2][c] = lines
+    for c, (rays, bonds, _) in steps[0]["args"][0].items():
+        figure.data[0][c], figure.data[1][c] = rays, bonds
     reach = max(1.05 * np.abs(places).max() + 0.6, np.abs(places[atom]).max() + max(cutoffs))
     axes = {f"{c}axis": {"visible": False, "range": [-reach, reach]} for c in "xyz"}
+    centre = places[atom] / (2 * reach)  # of the ball, in the camera's unit
     current = {"prefix": "cutoff (Å): ", "font": {"color": TEXT}}
     figure.update_layout(
         scene={**axes, "aspectmode": "cube"},
-        scene_camera_eye=one_point(1.05 * picture.view[2]),
+        scene_camera_center=one_point(centre),
+        scene_camera_eye=one_point(centre + 1.1 * picture.view[2]),
         scene_camera_up=one_point(picture.view[1]),
         sliders=[{"steps": steps, "currentvalue": current, "pad": {"t": 8}}],
         showlegend=False,

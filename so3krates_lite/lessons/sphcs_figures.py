@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
-from so3krates_lite.figures import MAGNITUDE, NEGATIVE, POSITIVE, TEXT, styled
-from so3krates_lite.lessons.points import ijk, separated, xyz
+from so3krates_lite.figures import NEGATIVE, PALETTE, POSITIVE, TEXT, styled
+from so3krates_lite.lessons.points import ijk, one_point, separated, xyz
 from so3krates_lite.molecule3d import LIGHT, styled_scene
 from so3krates_lite.scene import Scene, atom_radius, element_colour
 from so3krates_lite.shapes import icosphere, unit
@@ -18,6 +18,9 @@ from so3krates_lite.shapes import icosphere, unit
 if TYPE_CHECKING:
     import plotly.graph_objects as go
     from matplotlib.axes import Axes
+
+# brighter than molecules elsewhere: white atoms must not look grey on one side
+_LIGHT = LIGHT | {"ambient": 0.8, "diffuse": 0.35, "specular": 0.12}
 
 
 @lru_cache
@@ -93,6 +96,7 @@ def shape_figure(
     names: Sequence[str],
     scale: float,
     prefix: str = "",
+    present: Sequence[int] | None = None,
 ) -> go.Figure:
     """An atom's SPHCs as a turning shape, step by step under a slider.
 
@@ -104,20 +108,30 @@ def shape_figure(
         names: what the slider says of each step
         scale: Å per unit of the function that the SPHCs stand for
         prefix: of the slider's words
+        present: how many atoms there are in each step; those that follow in the list are faint
     """
     import plotly.graph_objects as go
 
     figure = go.Figure()
-    shared, last = len(pictures) == 1, len(states) - 1
+    last = len(states) - 1
+    owner: list[int | None] = []  # the step that shows a trace; None: each does
+
+    def add(traces: list, step: int | None) -> None:
+        figure.add_traces([trace.update(visible=step in (None, last)) for trace in traces])
+        owner.extend([step] * len(traces))
+
+    shared = len(pictures) == 1 and present is None
     if shared:
-        figure.add_traces(_molecule(pictures[0]))
+        add(_molecule(pictures[0]), None)
     for k, chi in enumerate(states):
-        picture = pictures[0 if shared else k]
+        picture = pictures[0 if len(pictures) == 1 else k]
         if not shared:
-            figure.add_traces([trace.update(visible=k == last) for trace in _molecule(picture)])
+            here = np.arange(len(picture.numbers)) < (present[k] if present else np.inf)
+            add(_molecule(picture, here), k)
+            add([] if here.all() else _molecule(picture, ~here, opacity=0.25), k)
         vertices, faces, value = shape_surface(chi, degrees, scale, 3)
         limit = float(max(0.3 * np.abs(value).max(), 1e-6))
-        figure.add_mesh3d(
+        surface = go.Mesh3d(
             **xyz(picture.positions[atom] + vertices),
             **ijk(faces),
             intensity=value.astype(np.float32),
@@ -126,20 +140,15 @@ def shape_figure(
             cmax=limit,
             showscale=False,
             hoverinfo="skip",
-            lighting=LIGHT,
-            visible=k == last,
+            lighting=_LIGHT,
+            lightposition=_lamp(picture),
         )
-    each = 1 if shared else 3
+        add([surface], k)
     steps = [
         {
             "label": name,
             "method": "restyle",
-            "args": [
-                {
-                    "visible": [True] * (2 * shared)
-                    + [k == shown for k in range(len(states)) for _ in range(each)]
-                }
-            ],
+            "args": [{"visible": [step in (None, shown) for step in owner]}],
         }
         for shown, name in enumerate(names)
     ]
@@ -151,32 +160,49 @@ def shape_figure(
     }
     widest = max(pictures, key=lambda picture: picture.half)
     styled_scene(figure, widest, height=480)
-    if not shared:
+    if len(pictures) > 1:
         figure.layout.scene.annotations = ()  # those of one molecule would stand in all steps
     return figure.update_layout(sliders=[slider])
 
 
-def _molecule(picture: Scene, size: float = 0.55) -> list[go.Scatter3d | go.Mesh3d]:
-    """Sticks, and balls small enough to see a shape around them; light enough for many steps."""
+def _lamp(picture: Scene) -> dict[str, float]:
+    return one_point((picture.view.T @ np.array([-0.5, 0.9, 1.3]) * 1e4).round())
+
+
+def _molecule(
+    picture: Scene,
+    chosen: Bool[np.ndarray, " atoms"] | None = None,
+    opacity: float = 1.0,
+    size: float = 0.55,
+) -> list[go.Scatter3d | go.Mesh3d]:
+    """Sticks, and balls small enough to see a shape around them; light enough for many steps.
+
+    Of the chosen atoms, with the bonds among them; faint ones have those to all others, too.
+    """
     import plotly.graph_objects as go
 
     ball, faces = icosphere(2)
-    numbers = [int(z) for z in picture.numbers]
+    if chosen is None:
+        chosen = np.ones(len(picture.numbers), bool)
+    ends = chosen[picture.bonds]
+    bonds = picture.bonds[ends.any(axis=1) if opacity < 1 else ends.all(axis=1)]
+    numbers = [int(z) for z in picture.numbers[chosen]]
     kinds = sorted(set(numbers))
     colours = [element_colour(z) for z in kinds] * (2 if len(kinds) == 1 else 1)
     places = np.concatenate(
         [
             place + size * atom_radius(z) * ball
-            for place, z in zip(picture.positions, numbers, strict=True)
+            for place, z in zip(picture.positions[chosen], numbers, strict=True)
         ]
     )
     corners = np.concatenate([faces + k * len(ball) for k in range(len(numbers))])
     return [
         go.Scatter3d(
-            **xyz(separated(picture.positions[picture.bonds])),
+            **xyz(separated(picture.positions[bonds])),
             mode="lines",
             line={"width": 6, "color": TEXT},
             hoverinfo="skip",
+            opacity=opacity,
         ),
         go.Mesh3d(
             **xyz(places),
@@ -187,7 +213,9 @@ def _molecule(picture: Scene, size: float = 0.55) -> list[go.Scatter3d | go.Mesh
             cmax=max(len(kinds) - 1, 1),
             showscale=False,
             hoverinfo="skip",
-            lighting=LIGHT,
+            lighting=_LIGHT,
+            lightposition=_lamp(picture),
+            opacity=opacity,
         ),
     ]
 
@@ -197,20 +225,28 @@ def two_distances_figure(
     sphc_distance: Float[np.ndarray, " pairs"],
     names: Sequence[str],
     cutoff: float,
+    kinds: Mapping[str, Bool[np.ndarray, " pairs"]],
 ) -> go.Figure:
-    """Every pair of atoms by its distance in space and in SPHC space; the pointer names it."""
+    """Every pair of atoms by its distance in space and in SPHC space; the pointer names it.
+
+    ``kinds`` says by its name in the legend which pairs are of a kind and so have one colour.
+    """
     import plotly.graph_objects as go
 
-    dots = go.Scatter(
-        x=np.float32(distance),
-        y=np.float32(sphc_distance),
-        mode="markers",
-        text=list(names),
-        marker={"size": 10, "color": MAGNITUDE, "line": {"width": 1, "color": TEXT}},
-        hovertemplate="%{text}<br>%{x:.2f} Å in space<br>%{y:.3f} in SPHC space<extra></extra>",
-    )
-    figure = go.Figure(dots)
+    figure = go.Figure()
+    for (kind, chosen), colour in zip(kinds.items(), PALETTE, strict=False):
+        figure.add_scatter(
+            x=np.float32(distance[chosen]),
+            y=np.float32(sphc_distance[chosen]),
+            mode="markers",
+            text=[name for name, here in zip(names, chosen, strict=True) if here],
+            marker={"size": 10, "color": colour, "line": {"width": 1, "color": TEXT}},
+            hovertemplate="%{text}<br>%{x:.2f} Å in space<br>%{y:.3f} in SPHC space<extra></extra>",
+            name=kind,
+        )
     figure.add_vline(x=cutoff, line={"dash": "dash", "color": TEXT, "width": 1.5})
     figure.update_xaxes(title="distance d (Å)", rangemode="tozero")
-    figure.update_yaxes(title="SPHC distance X (no unit)", rangemode="tozero")
-    return styled(figure, height=440, showlegend=False)
+    top = 1.08 * float(np.max(sphc_distance))
+    figure.update_yaxes(title="SPHC distance X (no unit)", range=[-0.05 * top, top])
+    legend = {"orientation": "h", "x": 0, "y": 1.1}
+    return styled(figure, height=440, showlegend=True, legend=legend)
