@@ -27,6 +27,7 @@ class Contender:
     variant: str = "paper"  # of ours: the form that it runs, or that a ratio refers to
     cached: bool = False  # keeps compiled programs, or finds those of the row before
     starts_only: bool = False
+    polynomials: int | None = None  # of ours: radial filters fitted by so many
     python: str = sys.executable
 
 
@@ -36,6 +37,7 @@ def contenders(only: Collection[str] = WORKERS) -> tuple[list[Contender], list[s
     if "ours" in only:
         rows.append(Contender("ours", "ours", cached=True))
         rows.append(Contender("ours, second start", "ours", cached=True, starts_only=True))
+        rows.append(Contender("ours, fitted filters", "ours", polynomials=64))
     if "straightforward" in only:
         rows.append(Contender("straightforward", "straightforward"))
     if "original" in only:

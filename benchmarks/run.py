@@ -49,7 +49,8 @@ def settings_of(contender: Contender, tiny: bool) -> dict:
     """What a worker needs to know of its network."""
     if contender.worker in PEERS:
         return {"tiny": tiny}
-    return So3kratesConfig(variant=contender.variant, **(TINY if tiny else {})).to_dict()
+    form = {"variant": contender.variant, "filter_polynomials": contender.polynomials}
+    return So3kratesConfig(**form, **(TINY if tiny else {})).to_dict()
 
 
 def measure(
