@@ -231,7 +231,7 @@ def _train(
     machine = hardware()
 
     def potential_of(params: dict, row: dict[str, float]) -> Potential:
-        results = {**card, "wall time / s": round(row["wall_s"], 1), "epoch": int(row["epoch"])}
+        results = {**card, "wall time / s": round(row["wall_s"], 3), "epoch": int(row["epoch"])}
         results["hardware"] = machine
         return Potential(model, jax.device_get(params), shift, scale, results)
 
