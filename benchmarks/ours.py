@@ -43,7 +43,7 @@ class Ours(JaxImplementation):
         return self.state, self.data, order, self.rates, self.hyper
 
     def trace_training(self):
-        return _epoch.trace(*self.steps(), config=self.config)
+        return _epoch.trace(*self.steps(), config=self.config, trained=None)
 
     def train(self, compiled, steps: int) -> float:
         for _ in range(steps // self.steps_per_call):

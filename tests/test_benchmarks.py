@@ -49,6 +49,19 @@ def test_the_straightforward_version_gives_the_package_s_energies_and_forces():
     assert np.abs(expected[1]).max() > 1e-2
 
 
+@pytest.mark.parametrize("polynomials", [None, 8])
+def test_ours_is_the_package_s_training_and_evaluation(polynomials):
+    frames = stack(*(molecule(4, seed) for seed in range(4)))
+    frames = frames.replace(energy=np.arange(4.0), forces=np.zeros((4, 4, 3)))
+    ours = importlib.import_module("benchmarks.ours").Ours(
+        frames, small_config(filter_polynomials=polynomials), 2
+    )
+    training = ours.trace_training().jaxpr
+    assert training.out_avals[-1].shape == (ours.steps_per_call,)  # a norm for each step
+    energy, forces = ours.trace_evaluation().jaxpr.out_avals
+    assert energy.shape == (2,) and forces.shape == (2, 4, 3)
+
+
 def test_the_straightforward_version_trains_by_the_same_gradient():
     config, params, batch = case(layers=1)
     settings = TrainConfig()
