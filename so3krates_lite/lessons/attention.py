@@ -343,24 +343,44 @@ def sphc_figure(
 
 def attention_slider(record: AttentionRecord, block: str = "feature") -> go.Figure:
     """Attention against distance, all layers and channels of a block under one slider."""
-    names = record.channel_names(block)
+    return layer_slider(
+        record,
+        block,
+        lambda layer, channel: attention_against_distance(record, None, block, layer, channel),
+        "y",
+        digits=3,
+    )
+
+
+def layer_slider(
+    record: AttentionRecord,
+    block: str,
+    view: Callable[[int, int], go.Figure],
+    values: str,
+    digits: int,
+) -> go.Figure:
+    """The figures ``view(layer, channel)`` of a block under one slider.
+
+    Args:
+        values: the key of each trace that differs between them, such as "y"
+        digits: to which it is rounded, which keeps a page light
+    """
     views = {
-        f"{layer} · {name}": attention_against_distance(record, None, block, layer, channel)
+        f"{layer} · {name}": view(layer, channel)
         for layer in range(record.n_layers)
-        for channel, name in enumerate(names)
+        for channel, name in enumerate(record.channel_names(block))
     }
     steps = [
         {
             "label": label,
             "method": "update",
             "args": [
-                {"y": [np.round(trace.y, 3).tolist() for trace in view.data]},
-                {"title.text": view.layout.title.text},
+                {values: [np.round(trace[values], digits).tolist() for trace in figure.data]},
+                {"title.text": figure.layout.title.text},
             ],
         }
-        for label, view in views.items()
+        for label, figure in views.items()
     ]
-    figure = next(iter(views.values()))
     current = {"prefix": "layer ", "font": {"color": TEXT}}
     slider = {"steps": steps, "currentvalue": current, "pad": {"t": 44}, "font": {"size": 11}}
-    return figure.update_layout(sliders=[slider], height=560)
+    return next(iter(views.values())).update_layout(sliders=[slider], height=560)

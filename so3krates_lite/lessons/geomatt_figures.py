@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from so3krates_lite.figures import NEGATIVE, PALETTE, POSITIVE, TEXT, attention_matrix, styled
 from so3krates_lite.frames import Frames
+from so3krates_lite.lessons.attention import layer_slider
 from so3krates_lite.lessons.points import all_distances, one_point, separated, xyz
 from so3krates_lite.record import AttentionRecord
 from so3krates_lite.scene import Scene, element_colour, scene
@@ -128,26 +129,13 @@ def draw_chains(
 def matrix_slider(record: AttentionRecord, frame: int = 0) -> go.Figure:
     """Who attends to whom in one frame, all layers and orders under one slider."""
     block = "correlation"
-    views = {
-        f"{layer} · {name}": attention_matrix(record, frame, block, layer, channel)
-        for layer in range(record.n_layers)
-        for channel, name in enumerate(record.channel_names(block))
-    }
-    steps = [
-        {
-            "label": label,
-            "method": "update",
-            "args": [
-                {"z": [np.round(view.data[0].z, 4).tolist()]},
-                {"title.text": view.layout.title.text},
-            ],
-        }
-        for label, view in views.items()
-    ]
-    figure = next(iter(views.values()))
-    current = {"prefix": "layer ", "font": {"color": TEXT}}
-    slider = {"steps": steps, "currentvalue": current, "pad": {"t": 44}, "font": {"size": 11}}
-    return figure.update_layout(sliders=[slider], height=560)
+    return layer_slider(
+        record,
+        block,
+        lambda layer, channel: attention_matrix(record, frame, block, layer, channel),
+        "z",
+        digits=4,
+    )
 
 
 _EDGES = {"A": [(0, 1), (0, 2), (0, 3), (0, 4)], "B": [(1, 2), (3, 4), (0, 5)]}
