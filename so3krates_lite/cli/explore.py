@@ -13,9 +13,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
-import webbrowser
 from pathlib import Path
 
 from so3krates_lite.cli.options import (
@@ -148,6 +145,8 @@ def _serve(notebook: Path, options: argparse.Namespace) -> None:
         _wait_until_up(server, port)
         print(f"The explorer is at {address} (Ctrl-C ends it).", flush=True)
         if not options.no_browser:
+            import webbrowser
+
             webbrowser.open(address)
         server.wait()
     except KeyboardInterrupt:
@@ -161,6 +160,10 @@ def _serve(notebook: Path, options: argparse.Namespace) -> None:
 
 
 def _wait_until_up(server: subprocess.Popen, port: int) -> None:
+    # here, since every command would wait for these imports
+    import urllib.error
+    import urllib.request
+
     for _ in range(600):
         if server.poll() is not None:
             raise UserError(
