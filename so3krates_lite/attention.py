@@ -69,20 +69,36 @@ class BlockRecord(NamedTuple):
 
 
 class HeadwiseDense(nn.Module):
-    """One linear map per head, each from its own share of the features: one batched product."""
+    """One linear map per head, each from its own share of the features: one batched product.
+
+    The result lies flat, head after head: pairs of flat rows are gathered, multiplied and summed
+    in half the time of pairs of small matrices.
+    """
 
     heads: int
     use_bias: bool
 
     @nn.compact
-    def __call__(self, x: Float[Array, "atoms F"]) -> Float[Array, "atoms heads f"]:
+    def __call__(self, x: Float[Array, "atoms F"]) -> Float[Array, "atoms F"]:
         f = x.shape[-1] // self.heads
         initializer = nn.initializers.lecun_normal(batch_axis=0)
         kernel = self.param("kernel", initializer, (self.heads, f, f), x.dtype)
         y = jnp.einsum("nhf,hfg->nhg", x.reshape(-1, self.heads, f), kernel)
         if self.use_bias:
             y = y + self.param("bias", nn.initializers.zeros, (self.heads, f), x.dtype)
-        return y
+        return y.reshape(x.shape)
+
+
+def sum_within_heads(values: Float[Array, "pairs F"], heads: int) -> Float[Array, "pairs heads"]:
+    """One number per head: the sum over its share of the features."""
+    return jnp.sum(values.reshape(len(values), heads, -1), axis=-1)
+
+
+def repeat_heads(per_head: Float[Array, "pairs heads"], features: int) -> Float[Array, "pairs F"]:
+    """Give each of a head's features the head's value."""
+    pairs, heads = per_head.shape
+    shape = (pairs, heads, features // heads)
+    return jnp.broadcast_to(per_head[..., None], shape).reshape(pairs, features)
 
 
 class Coefficients(nn.Module):
@@ -98,13 +114,12 @@ class Coefficients(nn.Module):
         use_bias = self.config.variant == "paper"
         q = HeadwiseDense(self.heads, use_bias, name="query")(x)
         k = HeadwiseDense(self.heads, use_bias, name="key")(x)
-        scale = 1 / math.sqrt(q.shape[-1])
+        scale = 1 / math.sqrt(x.shape[-1] // self.heads)
 
         def both_directions(w_ij: Float[Array, "pairs F"], pairs: Pairs):
             (q_i, q_j), (k_i, k_j) = pairs.ends(q), pairs.ends(k)
-            w_ij = w_ij.reshape(q_i.shape)
-            alpha_ij = jnp.sum(q_i * w_ij * k_j, axis=-1) * scale
-            alpha_ji = jnp.sum(q_j * w_ij * k_i, axis=-1) * scale
+            alpha_ij = sum_within_heads(q_i * w_ij * k_j, self.heads) * scale
+            alpha_ji = sum_within_heads(q_j * w_ij * k_i, self.heads) * scale
             return alpha_ij, alpha_ji
 
         return [both_directions(*each) for each in lists]
@@ -134,13 +149,13 @@ class FeatureAttention(nn.Module):
             alpha_ij, alpha_ji = alpha_ij * switched.to_first, alpha_ji * switched.to_second
         use_bias = self.config.variant == "paper"
         v_i, v_j = pairs.ends(HeadwiseDense(heads, use_bias, name="value")(x))
-        phi_ij = local.phi_ij[:, None]
-        to_i = (phi_ij * alpha_ij)[..., None] * v_j
-        to_j = (phi_ij * alpha_ji)[..., None] * v_i
-        dx = pairs.collect(to_i, to_j).reshape(x.shape)
+        phi_ij, F = local.phi_ij[:, None], x.shape[-1]
+        to_i = repeat_heads(phi_ij * alpha_ij, F) * v_j
+        to_j = repeat_heads(phi_ij * alpha_ji, F) * v_i
+        dx = pairs.collect(to_i, to_j)
         if not record:
             return dx, None
-        size = jnp.stack([safe_norm(to_i), safe_norm(to_j)])
+        size = safe_norm(jnp.stack([to_i, to_j]).reshape(2, *alpha_ij.shape, -1))
         weight = jnp.stack([local.phi_ij] * 2)
         return dx, BlockRecord(jnp.stack([alpha_ij, alpha_ji]), weight, size)
 
