@@ -101,28 +101,62 @@ def repeat_heads(per_head: Float[Array, "pairs heads"], features: int) -> Float[
     return jnp.broadcast_to(per_head[..., None], shape).reshape(pairs, features)
 
 
-class Coefficients(nn.Module):
-    """alpha_ij and alpha_ji of every pair, before the cutoff, for one or more lists of pairs."""
+class Roles(NamedTuple):
+    """How atoms take part: they ask with q, answer with k, and hand on v."""
+
+    q: Float[Array, "atoms F"]
+    k: Float[Array, "atoms F"]
+    v: Float[Array, "atoms F"] | None = None
+
+
+def coefficients(
+    first: Roles, second: Roles, w_ij: Float[Array, "pairs F"], heads: int
+) -> tuple[Float[Array, "pairs heads"], Float[Array, "pairs heads"]]:
+    """alpha_ij and alpha_ji of pairs, before the cutoff; roles are those of a pair's two atoms."""
+    scale = 1 / math.sqrt(w_ij.shape[-1] // heads)
+    alpha_ij = sum_within_heads(first.q * w_ij * second.k, heads) * scale
+    alpha_ji = sum_within_heads(second.q * w_ij * first.k, heads) * scale
+    return alpha_ij, alpha_ji
+
+
+def feature_messages(
+    first: Roles,
+    second: Roles,
+    alphas: tuple[Float[Array, "pairs heads"], Float[Array, "pairs heads"]],
+    phi_ij: Float[Array, "pairs"],
+) -> tuple[Float[Array, "pairs F"], Float[Array, "pairs F"]]:
+    """What every pair adds to x of its first and of its second atom."""
+    (alpha_ij, alpha_ji), F = alphas, first.v.shape[-1]
+    to_first = repeat_heads(phi_ij[:, None] * alpha_ij, F) * second.v
+    to_second = repeat_heads(phi_ij[:, None] * alpha_ji, F) * first.v
+    return to_first, to_second
+
+
+def geometric_messages(
+    alphas: tuple[Float[Array, "pairs degrees"], Float[Array, "pairs degrees"]],
+    weights: tuple[Float[Array, "pairs"], Float[Array, "pairs"]],
+    Y_ij: Float[Array, "pairs m_tot"],
+    degrees: tuple[int, ...],
+) -> tuple[Float[Array, "pairs m_tot"], Float[Array, "pairs m_tot"]]:
+    """What every pair adds to chi of its first and of its second atom."""
+    (alpha_ij, alpha_ji), (w_ij, w_ji) = alphas, weights
+    Y_ji = Y_ij * jnp.asarray(parity_of_component(degrees), Y_ij.dtype)
+    to_first = repeat_degrees(w_ij[:, None] * alpha_ij, degrees) * Y_ij
+    to_second = repeat_degrees(w_ji[:, None] * alpha_ji, degrees) * Y_ji
+    return to_first, to_second
+
+
+class QueryAndKey(nn.Module):
+    """q = W_q x and k = W_k x, head by head."""
 
     config: So3kratesConfig
     heads: int
 
     @nn.compact
-    def __call__(
-        self, x: Float[Array, "atoms F"], *lists: tuple[Float[Array, "pairs F"], Pairs]
-    ) -> list[tuple[Float[Array, "pairs heads"], Float[Array, "pairs heads"]]]:
+    def __call__(self, x: Float[Array, "atoms F"]) -> Roles:
         use_bias = self.config.variant == "paper"
         q = HeadwiseDense(self.heads, use_bias, name="query")(x)
-        k = HeadwiseDense(self.heads, use_bias, name="key")(x)
-        scale = 1 / math.sqrt(x.shape[-1] // self.heads)
-
-        def both_directions(w_ij: Float[Array, "pairs F"], pairs: Pairs):
-            (q_i, q_j), (k_i, k_j) = pairs.ends(q), pairs.ends(k)
-            alpha_ij = sum_within_heads(q_i * w_ij * k_j, self.heads) * scale
-            alpha_ji = sum_within_heads(q_j * w_ij * k_i, self.heads) * scale
-            return alpha_ij, alpha_ji
-
-        return [both_directions(*each) for each in lists]
+        return Roles(q, HeadwiseDense(self.heads, use_bias, name="key")(x))
 
 
 class FeatureAttention(nn.Module):
@@ -133,7 +167,14 @@ class FeatureAttention(nn.Module):
 
     config: So3kratesConfig
 
-    @nn.compact
+    def setup(self) -> None:
+        heads, use_bias = self.config.heads, self.config.variant == "paper"
+        self.coefficients = QueryAndKey(self.config, heads)
+        self.value = HeadwiseDense(heads, use_bias)
+
+    def roles(self, x: Float[Array, "atoms F"]) -> Roles:
+        return self.coefficients(x)._replace(v=self.value(x))
+
     def __call__(
         self,
         x: Float[Array, "atoms F"],
@@ -142,22 +183,17 @@ class FeatureAttention(nn.Module):
         record: bool,
         switched: Switched | None = None,
     ) -> tuple[Float[Array, "atoms F"], BlockRecord | None]:
-        heads, pairs = self.config.heads, local.pairs
-        coefficients = Coefficients(self.config, heads, name="coefficients")
-        ((alpha_ij, alpha_ji),) = coefficients(x, (w_ij, pairs))
+        ends = local.pairs.ends(self.roles(x))
+        alphas = coefficients(*ends, w_ij, self.config.heads)
         if switched is not None:
-            alpha_ij, alpha_ji = alpha_ij * switched.to_first, alpha_ji * switched.to_second
-        use_bias = self.config.variant == "paper"
-        v_i, v_j = pairs.ends(HeadwiseDense(heads, use_bias, name="value")(x))
-        phi_ij, F = local.phi_ij[:, None], x.shape[-1]
-        to_i = repeat_heads(phi_ij * alpha_ij, F) * v_j
-        to_j = repeat_heads(phi_ij * alpha_ji, F) * v_i
-        dx = pairs.collect(to_i, to_j)
+            alphas = (alphas[0] * switched.to_first, alphas[1] * switched.to_second)
+        messages = feature_messages(*ends, alphas, local.phi_ij)
+        dx = local.pairs.collect(*messages)
         if not record:
             return dx, None
-        size = safe_norm(jnp.stack([to_i, to_j]).reshape(2, *alpha_ij.shape, -1))
+        size = safe_norm(jnp.stack(messages).reshape(2, *alphas[0].shape, -1))
         weight = jnp.stack([local.phi_ij] * 2)
-        return dx, BlockRecord(jnp.stack([alpha_ij, alpha_ji]), weight, size)
+        return dx, BlockRecord(jnp.stack(alphas), weight, size)
 
 
 class GeometricAttention(nn.Module):
@@ -171,7 +207,12 @@ class GeometricAttention(nn.Module):
 
     config: So3kratesConfig
 
-    @nn.compact
+    def setup(self) -> None:
+        self.coefficients = QueryAndKey(self.config, len(self.config.degrees))
+
+    def roles(self, x: Float[Array, "atoms F"]) -> Roles:
+        return self.coefficients(x)
+
     def __call__(
         self,
         x: Float[Array, "atoms F"],
@@ -181,24 +222,17 @@ class GeometricAttention(nn.Module):
         record: bool,
         switched: Sequence[Switched | None] | None = None,
     ) -> tuple[Float[Array, "atoms m_tot"], list[BlockRecord]]:
-        degrees = self.config.degrees
-        coefficients = Coefficients(self.config, len(degrees), name="coefficients")
-        lists = [each.pairs for each in neighbourhoods]
-        alphas = coefficients(x, *zip(filters, lists, strict=True))
+        degrees, roles = self.config.degrees, self.roles(x)
         dchi, records = 0, []
-        for near, (alpha_ij, alpha_ji), (w_ij, w_ji), switch in zip(
-            neighbourhoods, alphas, weights, switched or [None] * len(lists), strict=True
+        for near, u_ij, both, switch in zip(
+            neighbourhoods, filters, weights, switched or [None] * len(filters), strict=True
         ):
+            alphas = coefficients(*near.pairs.ends(roles), u_ij, len(degrees))
             if switch is not None:
-                alpha_ij, alpha_ji = alpha_ij * switch.to_first, alpha_ji * switch.to_second
-            Y_ji = near.Y_ij * jnp.asarray(parity_of_component(degrees), near.Y_ij.dtype)
-            dchi += near.pairs.collect(
-                repeat_degrees(w_ij[:, None] * alpha_ij, degrees) * near.Y_ij,
-                repeat_degrees(w_ji[:, None] * alpha_ji, degrees) * Y_ji,
-            )
+                alphas = (alphas[0] * switch.to_first, alphas[1] * switch.to_second)
+            dchi += near.pairs.collect(*geometric_messages(alphas, both, near.Y_ij, degrees))
             if record:
-                alpha, weight = jnp.stack([alpha_ij, alpha_ji]), jnp.stack([w_ij, w_ji])
-                length = degree_norms(near.Y_ij, degrees)
-                size = jnp.abs(alpha) * weight[..., None] * length
+                alpha, weight = jnp.stack(alphas), jnp.stack(both)
+                size = jnp.abs(alpha) * weight[..., None] * degree_norms(near.Y_ij, degrees)
                 records.append(BlockRecord(alpha, weight, size))
         return dchi, records

@@ -45,6 +45,7 @@ class ModelConfig:
     cutoff: float
     long_cutoff: float | None = None
     is_nonlocal: bool = False
+    is_cut_at_pairs: bool = False  # its layers can take their pairs in passes, see `passes`
     charge_embedding: bool = False
     spin_embedding: bool = False
 
@@ -131,6 +132,11 @@ class So3kratesConfig(ModelConfig):
     def is_nonlocal(self) -> bool:
         """Whether there is a spherical neighbourhood."""
         return self.spherical_radius is not None
+
+    @property
+    def is_cut_at_pairs(self) -> bool:
+        """Whether layers can take their pairs in passes, see `passes`."""
+        return not self.is_nonlocal
 
     def __post_init__(self) -> None:
         def settle(name: str, value: Any) -> None:

@@ -27,6 +27,7 @@ from jaxtyping import Array, Float, Int
 from so3krates_lite.config import GeomAttConfig
 from so3krates_lite.embedding import N_ELEMENTS
 from so3krates_lite.graph import Batch, PairVectors
+from so3krates_lite.passes import Collect
 from so3krates_lite.safe import safe_norm
 
 # the original's uniform draw for elements, between -sqrt(6/F) and sqrt(6/F)
@@ -214,6 +215,7 @@ class GeomAtt(nn.Module):
         vectors: PairVectors,
         record: bool = False,
         switches: dict[str, Float[Array, "layers graphs atoms atoms orders"]] | None = None,
+        collect: Collect | None = None,  # no use here: pairs are few and cheap
     ) -> tuple[Float[Array, "graphs"], GeomAttRecord | None]:
         config = self.config
         geometry = Geometry.of(batch, vectors, config)

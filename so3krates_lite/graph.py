@@ -16,6 +16,7 @@ Nothing else of a model with a cutoff needs to know about padding.
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +28,8 @@ from so3krates_lite import runtime
 from so3krates_lite.config import ModelConfig
 from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
+
+Tree = TypeVar("Tree")
 
 # of the local and, where there is one, of the spherical list
 PairVectors = tuple[Float[Array, "graphs pairs 3"], Float[Array, "graphs far_pairs 3"] | None]
@@ -103,11 +106,10 @@ class Pairs:
             graphs * atoms,
         )
 
-    def ends(
-        self, values: Float[Array, "atoms *any"]
-    ) -> tuple[Float[Array, "pairs *any"], Float[Array, "pairs *any"]]:
-        """The values of each pair's first and of its second atom."""
-        return values[self.first], values[self.second]
+    def ends(self, values: Tree) -> tuple[Tree, Tree]:
+        """Arrays over atoms, as they are at each pair's first and at its second atom."""
+        first = jax.tree.map(lambda value: value[self.first], values)
+        return first, jax.tree.map(lambda value: value[self.second], values)
 
     def collect(
         self, to_first: Float[Array, "pairs *any"], to_second: Float[Array, "pairs *any"]

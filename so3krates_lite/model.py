@@ -7,11 +7,13 @@ the SPHCs from the neighbourhood, applies the layers, and reads an energy per at
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 from so3krates_lite.attention import (
@@ -20,6 +22,9 @@ from so3krates_lite.attention import (
     GeometricAttention,
     Neighbourhood,
     Switched,
+    coefficients,
+    feature_messages,
+    geometric_messages,
 )
 from so3krates_lite.basis import cosine_cutoff, polynomial_basis, radial_basis
 from so3krates_lite.config import So3kratesConfig
@@ -33,6 +38,7 @@ from so3krates_lite.harmonics import (
     parity_of_component,
     spherical_harmonics,
 )
+from so3krates_lite.passes import Collect, pairs_per_pass
 from so3krates_lite.safe import safe_norm
 from so3krates_lite.spherical import spherical_weights
 
@@ -86,6 +92,7 @@ class Layer(nn.Module):
 
     config: So3kratesConfig
     record: bool = False
+    collect: Collect | None = None  # how pairs are collected in passes; None: all at once
 
     @nn.compact
     def __call__(
@@ -96,43 +103,82 @@ class Layer(nn.Module):
         far: Neighbourhood | None,
     ) -> tuple[tuple[Float[Array, "atoms F"], Float[Array, "atoms m_tot"]], LayerRecord | None]:
         config = self.config
-        paper = config.variant == "paper"
-        invariants = degree_norms if paper else degree_contractions
-        exchange = SelfMixExchange if paper else GatedExchange
         feature_filter = SphericalFilter(config, name="feature_filter")
         geometric_filter = SphericalFilter(config, name="geometric_filter")
+        feature_attention = FeatureAttention(config, name="feature_attention")
+        geometric_attention = GeometricAttention(config, name="geometric_attention")
+        exchange = SelfMixExchange if config.variant == "paper" else GatedExchange
+        exchange = exchange(config, name="exchange")
         x, chi = state
 
-        def sphc_vectors(near: Neighbourhood) -> Float[Array, "pairs m_tot"]:
-            chi_i, chi_j = near.pairs.ends(chi)
-            return chi_j - chi_i
+        if self.collect is not None:
+            networks = [part.variables["params"] for part in (feature_filter, geometric_filter)]
+            atoms = chi, feature_attention.roles(x), geometric_attention.roles(x)
+            of_pairs = local.e_ij, local.phi_ij, local.Y_ij
+            messages = partial(local_messages, config=config)
+            size = pairs_per_pass(len(local.phi_ij))
+            dx, dchi = self.collect(messages, size, networks, atoms, of_pairs, local.pairs)
+            # kept for the reverse sweep, which else would go through the passes once more
+            dx, dchi = checkpoint_name((dx, dchi), "collected")
+            return exchange(x + dx, chi + dchi), None
 
-        n_ij = invariants(sphc_vectors(local), config.degrees)  # distance in SPHC space
+        n_ij = sphc_distances(*local.pairs.ends(chi), config)
         w_ij = feature_filter(local.e_ij, n_ij)
         neighbourhoods = [local]
         filters = [geometric_filter(local.e_ij, n_ij)]
         weights = [(local.phi_ij, local.phi_ij)]
         X_ij = None
         if far is not None:
-            vectors = sphc_vectors(far)
-            X_ij = safe_norm(vectors)
+            chi_i, chi_j = far.pairs.ends(chi)
+            X_ij = safe_norm(chi_j - chi_i)
             neighbourhoods.append(far)
-            filters.append(geometric_filter(far.e_ij, invariants(vectors, config.degrees)))
+            filters.append(geometric_filter(far.e_ij, sphc_distances(chi_i, chi_j, config)))
             weights.append(spherical_weights(X_ij, far.phi_ij, far.pairs, config.spherical_radius))
 
-        feature_attention = FeatureAttention(config, name="feature_attention")
-        geometric_attention = GeometricAttention(config, name="geometric_attention")
         dx, feature = feature_attention(x, w_ij, local, self.record, switched.get("feature"))
         switches = [switched.get(block) for block in ("geometric", "spherical")]
         dchi, geometric = geometric_attention(
             x, neighbourhoods, filters, weights, self.record, switches[: len(neighbourhoods)]
         )
 
-        x, chi = exchange(config, name="exchange")(x + dx, chi + dchi)
+        x, chi = exchange(x + dx, chi + dchi)
         if not self.record:
             return (x, chi), None
         spherical = geometric[1] if far is not None else None
         return (x, chi), LayerRecord(feature, geometric[0], chi, spherical, X_ij)
+
+
+def sphc_distances(
+    chi_i: Float[Array, "pairs m_tot"], chi_j: Float[Array, "pairs m_tot"], config: So3kratesConfig
+) -> Float[Array, "pairs degrees"]:
+    """n_ij: how far two atoms are apart in SPHC space, degree by degree."""
+    invariants = degree_norms if config.variant == "paper" else degree_contractions
+    return invariants(chi_j - chi_i, config.degrees)
+
+
+def local_messages(
+    networks: list[dict], first: tuple, second: tuple, of_pairs: tuple, config: So3kratesConfig
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """What pairs of the local neighbourhood add to x and chi of their first and second atoms.
+
+    The same as the layer's attentions compute of all pairs, for the pairs of one pass.
+
+    Args:
+        networks: parameters of the feature filter and of the geometric filter
+        first, second: chi and the roles in feature and geometric attention, of each pair's atoms
+        of_pairs: e_ij, phi_ij and Y_ij
+        config: of the model
+    """
+    e_ij, phi_ij, Y_ij = of_pairs
+    (chi_i, *roles_i), (chi_j, *roles_j) = first, second
+    n_ij = sphc_distances(chi_i, chi_j, config)
+    network = SphericalFilter(config, parent=None)
+    w_ij, u_ij = (network.apply({"params": params}, e_ij, n_ij) for params in networks)
+    alphas = coefficients(roles_i[0], roles_j[0], w_ij, config.heads)
+    x_i, x_j = feature_messages(roles_i[0], roles_j[0], alphas, phi_ij)
+    alphas = coefficients(roles_i[1], roles_j[1], u_ij, len(config.degrees))
+    chi_i, chi_j = geometric_messages(alphas, (phi_ij, phi_ij), Y_ij, config.degrees)
+    return (x_i, chi_i), (x_j, chi_j)
 
 
 class EnergyHead(nn.Module):
@@ -149,7 +195,8 @@ class So3krates(nn.Module):
     """Energy of each structure of a batch, in the network's own unit and without atomic shifts.
 
     Called with ``record=True`` it also returns a `ModelRecord`; the parameters are the same.
-    ``switches`` holds factors on attention coefficients, by block.
+    ``switches`` holds factors on attention coefficients, by block. ``collect``
+    lets many pairs be computed in passes, at the price of all derivatives but one, see `passes`.
 
     Source: Frank, Unke & Müller, NeurIPS 2022.
     """
@@ -163,6 +210,7 @@ class So3krates(nn.Module):
         vectors: PairVectors,
         record: bool = False,
         switches: Switches | None = None,
+        collect: Collect | None = None,
     ) -> tuple[Float[Array, "graphs"], ModelRecord | None]:
         config = self.config
         lists = {"feature": batch.local, "geometric": batch.local, "spherical": batch.spherical}
@@ -186,14 +234,18 @@ class So3krates(nn.Module):
 
         # Of each layer only x and chi are kept for the reverse sweep, which computes the rest
         # anew: less memory to write and read, which costs more than the arithmetic.
+        number = len(local.phi_ij)
+        if record or switched or far is not None or pairs_per_pass(number) == number:
+            collect = None
+        kept = jax.checkpoint_policies.save_only_these_names("collected")
         layers = nn.scan(
-            nn.remat(Layer, prevent_cse=False),
+            nn.remat(Layer, prevent_cse=False, policy=kept),
             variable_axes={"params": 0},
             split_rngs={"params": True},
             in_axes=(0, nn.broadcast, nn.broadcast),
             length=config.layers,
             check_constancy_invariants=False,  # saves tracing the layer a second time
-        )(config, record, name="layers")
+        )(config, record, collect, name="layers")
         (x, chi), layer_records = layers((x, chi), switched, local, far)
 
         energy = EnergyHead(config.features, name="energy_head")(x).reshape(batch.numbers.shape)

@@ -14,8 +14,9 @@ _NETWORKS = {So3kratesConfig: So3krates, GeomAttConfig: GeomAtt}
 def network(config: ModelConfig) -> nn.Module:
     """The flax module that computes a configuration.
 
-    It is called with a batch, the vectors of its pairs, ``record`` and ``switches`` (factors on
-    attention coefficients by block and [receiver, sender]), and returns the energy of each
-    structure and, if asked for, what it attended to.
+    It is called with a batch, the vectors of its pairs, ``record``, ``switches`` (factors on
+    attention coefficients by block and [receiver, sender]) and ``collect`` (how many pairs may be
+    computed in passes, see `passes`), and returns the energy of each structure and, if asked for,
+    what it attended to.
     """
     return _NETWORKS[type(config)](config)

@@ -29,7 +29,7 @@ from so3krates_lite.geomatt import GeomAttRecord
 from so3krates_lite.graph import Batch, make_batch, pair_vectors
 from so3krates_lite.model import ModelRecord, Switches, count_parameters
 from so3krates_lite.networks import network
-from so3krates_lite.passes import map_in_passes
+from so3krates_lite.passes import Collect, collect_for_reverse, map_in_passes
 from so3krates_lite.record import AttentionRecord
 from so3krates_lite.recording import attention_record
 from so3krates_lite.runtime import (
@@ -65,14 +65,19 @@ def _to_single(leaf: Array) -> Array:
 
 
 def energy(
-    params: dict, batch: Batch, config: ModelConfig, switches: Switches | None = None
+    params: dict,
+    batch: Batch,
+    config: ModelConfig,
+    switches: Switches | None = None,
+    collect: Collect | None = None,
 ) -> Float[Array, "graphs"]:
     """The network's energy of each structure, in its own unit and without shifts.
 
-    ``switches`` are factors on attention coefficients, see `networks.network`.
+    ``switches`` and ``collect`` are those of `networks.network`.
     """
     vectors = pair_vectors(batch, config)
-    return network(config).apply({"params": params}, batch, vectors, switches=switches)[0]
+    model = network(config)
+    return model.apply({"params": params}, batch, vectors, switches=switches, collect=collect)[0]
 
 
 def energy_and_forces(
@@ -80,7 +85,8 @@ def energy_and_forces(
 ) -> tuple[Float[Array, "graphs"], Float[Array, "graphs atoms 3"]]:
     """The network's energy and F = -dE/dR, by one forward and one reverse sweep."""
     values, pull = jax.vjp(
-        lambda R: energy(params, batch.replace(positions=R), config, switches), batch.positions
+        lambda R: energy(params, batch.replace(positions=R), config, switches, collect_for_reverse),
+        batch.positions,
     )
     return values, -pull(jnp.ones_like(values))[0]
 
@@ -99,7 +105,8 @@ def energy_forces_and_stress(
             lambda r_ij: r_ij + jnp.einsum("gpa,gab->gpb", r_ij, symmetric),
             pair_vectors(batch.replace(positions=R), config),
         )
-        return network(config).apply({"params": params}, batch, vectors)[0]
+        collect = collect_for_reverse
+        return network(config).apply({"params": params}, batch, vectors, collect=collect)[0]
 
     values, pull = jax.vjp(strained, batch.positions, jnp.zeros_like(batch.cell))
     gradient, strain_gradient = pull(jnp.ones_like(values))
@@ -108,15 +115,19 @@ def energy_forces_and_stress(
     return values, -gradient, stress
 
 
-def _in_passes(function: Callable) -> Compiled:
+def in_passes(function: Callable) -> Callable:
+    """``function`` of parameters, batch and configuration, in passes where they save time."""
+
     def passes(params: dict, batch: Batch, config: ModelConfig) -> tuple[Array, ...]:
+        if config.is_cut_at_pairs:
+            return function(params, batch, config)
         return map_in_passes(lambda part: function(params, part, config), batch)
 
-    return Compiled(passes, static_argnames="config")
+    return passes
 
 
-_energy_and_forces = _in_passes(energy_and_forces)
-_energy_forces_and_stress = _in_passes(energy_forces_and_stress)
+_energy_and_forces = Compiled(in_passes(energy_and_forces), static_argnames="config")
+_energy_forces_and_stress = Compiled(in_passes(energy_forces_and_stress), static_argnames="config")
 
 
 @partial(Compiled, static_argnames="config")

@@ -10,10 +10,16 @@ import numpy as np
 import pytest
 from structures import molecule, small_config, small_potential, stack
 
-from so3krates_lite import passes, runtime
+from benchmarks.systems import water_box
+from so3krates_lite import passes, potential, runtime
 from so3krates_lite.graph import make_batch
-from so3krates_lite.potential import energy_and_forces
-from so3krates_lite.training.objective import Labelled, Weights, loss_and_gradient
+from so3krates_lite.potential import energy, energy_and_forces, energy_forces_and_stress
+from so3krates_lite.training.objective import (
+    Labelled,
+    Weights,
+    _loss_and_gradient,
+    loss_and_gradient,
+)
 
 CONFIG = small_config()
 FRAMES = stack(*(molecule(3 + seed % 3, seed=seed) for seed in range(7)))
@@ -81,6 +87,66 @@ def test_loss_and_gradient_in_passes_are_those_at_once(monkeypatch):
     largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(gradient))
     for mine, plain in zip(jax.tree.leaves(found), jax.tree.leaves(gradient), strict=True):
         assert np.abs(mine - plain).max() < 1e-12 * largest
+
+
+@pytest.mark.parametrize("variant, most", [("paper", 4), ("v0.3", 23)])
+def test_pairs_in_passes_give_the_same_energies_forces_stress_and_gradient(
+    monkeypatch, variant, most
+):
+    """70 places for pairs, some of them padding, in passes of 4, or of 18 with two to fill up."""
+    config, weights = small_config(variant=variant), Weights(energy=0.3, forces=0.7)
+    params = small_potential(config).params
+    target = labelled()
+    edges = np.arange(4, 4 + len(FRAMES))[:, None, None] * np.eye(3)
+    target = target.replace(batch=target.batch.replace(cell=edges))
+    collected = []
+    collect = passes.collect_for_reverse
+
+    def counted(messages, size, *inputs):
+        collected.append(size)
+        return collect(messages, size, *inputs)
+
+    def computed():
+        def everything(params, target):
+            values = energy_forces_and_stress(params, target.batch, config)
+            return *values, _loss_and_gradient(params, target, config, weights, (6.0, 60.0))
+
+        return jax.device_get(jax.jit(everything)(params, target))
+
+    monkeypatch.setattr(potential, "collect_for_reverse", counted)
+    with jax.enable_x64(True):
+        expected = computed()
+        assert not collected  # 70 pairs fit one pass
+        monkeypatch.setattr(passes, "PAIRS_PER_PASS_ON_CPU", most)
+        found = computed()
+    assert set(collected) == {-(-70 // -(-70 // most))}
+    assert np.abs(expected[2]).max() > 1e-6
+    largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(expected[3]))
+    for mine, plain in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert np.abs(mine - plain).max() < 1e-12 * max(largest, 1)
+
+
+def test_what_is_cut_at_pairs_has_no_forward_derivative_by_its_parameters(monkeypatch):
+    monkeypatch.setattr(passes, "PAIRS_PER_PASS_ON_CPU", 20)
+    params, batch = small_potential(CONFIG, "float32").params, make_batch(FRAMES, CONFIG)
+
+    def of(params):
+        return energy(params, batch, CONFIG, collect=passes.collect_for_forward)
+
+    with pytest.raises(NotImplementedError, match="parameters"):
+        jax.jvp(of, (params,), (params,))
+
+
+def test_pairs_of_a_large_structure_are_never_all_computed_at_once(monkeypatch):
+    """In 300 atoms of water they would need several times the memory."""
+    config, needed = small_config(features=48), []
+    params = small_potential(config, "float32").params
+    batch = make_batch(water_box(100), config)
+    for most in (batch.room, batch.room // 10):
+        monkeypatch.setattr(passes, "PAIRS_PER_PASS_ON_CPU", most)
+        compiled = jax.jit(partial(energy_and_forces, config=config)).lower(params, batch).compile()
+        needed.append(compiled.memory_analysis().temp_size_in_bytes)
+    assert needed[1] < needed[0] / 3, needed
 
 
 def test_forces_of_more_layers_keep_little_more():

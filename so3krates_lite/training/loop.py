@@ -28,8 +28,13 @@ from so3krates_lite.datasets.splits import Split
 from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
 from so3krates_lite.graph import make_batch
-from so3krates_lite.passes import map_in_passes
-from so3krates_lite.potential import Potential, energy_and_forces, initialise, total_shift
+from so3krates_lite.potential import (
+    Potential,
+    energy_and_forces,
+    in_passes,
+    initialise,
+    total_shift,
+)
 from so3krates_lite.runtime import Compiled, hardware, precision_context, precision_of
 from so3krates_lite.training import optimiser as optimisation
 from so3krates_lite.training.config import TrainConfig
@@ -126,8 +131,7 @@ def _validate(params: dict, chunks: Labelled, config: ModelConfig) -> Errors:
     """Sums of errors over chunks of frames (leading axis)."""
 
     def chunk_errors(chunk: Labelled) -> Errors:
-        predict = partial(energy_and_forces, params, config=config)
-        return errors(*map_in_passes(predict, chunk.batch), chunk)
+        return errors(*in_passes(energy_and_forces)(params, chunk.batch, config), chunk)
 
     return jax.tree.map(lambda sums: sums.sum(0), jax.lax.map(chunk_errors, chunks))
 

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 
 from so3krates_lite.config import ModelConfig
 from so3krates_lite.graph import Batch
-from so3krates_lite.passes import pass_index, structures_per_pass
+from so3krates_lite.passes import collect_for_forward, pass_index, structures_per_pass
 from so3krates_lite.potential import energy, energy_and_forces
 
 
@@ -143,7 +143,8 @@ def _loss_and_gradient(
 
     def linearised(params):
         def along(R):
-            return energy(params, target.batch.replace(positions=R), config)
+            moved = target.batch.replace(positions=R)
+            return energy(params, moved, config, collect=collect_for_forward)
 
         E, change = jax.jvp(along, (target.batch.positions,), (r_F,))
         return jnp.sum(r_E * E) - jnp.sum(change)
