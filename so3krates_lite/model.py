@@ -195,8 +195,8 @@ class So3krates(nn.Module):
     """Energy of each structure of a batch, in the network's own unit and without atomic shifts.
 
     Called with ``record=True`` it also returns a `ModelRecord`; the parameters are the same.
-    ``switches`` holds factors on attention coefficients, by block. ``collect``
-    lets many pairs be computed in passes, at the price of all derivatives but one, see `passes`.
+    ``switches`` holds factors on attention coefficients, by block. ``collect`` lets many pairs be
+    computed in passes, at the price of all derivatives but one, see `passes`.
 
     Source: Frank, Unke & Müller, NeurIPS 2022.
     """
@@ -232,11 +232,12 @@ class So3krates(nn.Module):
         chi = sphc_start(local, config)
         chi_start = chi
 
-        # Of each layer only x and chi are kept for the reverse sweep, which computes the rest
-        # anew: less memory to write and read, which costs more than the arithmetic.
         number = len(local.phi_ij)
         if record or switched or far is not None or pairs_per_pass(number) == number:
             collect = None
+        # Of each layer only x and chi (and what its passes have collected) are kept for the reverse
+        # sweep, which computes the rest anew: less memory to write and read, which costs more than
+        # the arithmetic.
         kept = jax.checkpoint_policies.save_only_these_names("collected")
         layers = nn.scan(
             nn.remat(Layer, prevent_cse=False, policy=kept),

@@ -83,7 +83,11 @@ def energy(
 def energy_and_forces(
     params: dict, batch: Batch, config: ModelConfig, switches: Switches | None = None
 ) -> tuple[Float[Array, "graphs"], Float[Array, "graphs atoms 3"]]:
-    """The network's energy and F = -dE/dR, by one forward and one reverse sweep."""
+    """The network's energy and F = -dE/dR, by one forward and one reverse sweep.
+
+    On a CPU, many pairs are computed in passes; whoever wants forward derivatives of forces, such
+    as products with the Hessian, then takes those of `energy`.
+    """
     values, pull = jax.vjp(
         lambda R: energy(params, batch.replace(positions=R), config, switches, collect_for_reverse),
         batch.positions,
