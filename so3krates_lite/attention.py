@@ -59,6 +59,12 @@ class Switched(NamedTuple):
         flat = (factors.shape[0], -1, factors.shape[-1])
         return cls(one.reshape(flat), other.reshape(flat))
 
+    def applied(
+        self, alphas: tuple[Float[Array, "pairs channels"], Float[Array, "pairs channels"]]
+    ) -> tuple[Float[Array, "pairs channels"], Float[Array, "pairs channels"]]:
+        """The coefficients of both directions times their factors."""
+        return alphas[0] * self.to_first, alphas[1] * self.to_second
+
 
 class BlockRecord(NamedTuple):
     """Attention of one block for both directions of each pair: [0] first asks, [1] second asks."""
@@ -186,7 +192,7 @@ class FeatureAttention(nn.Module):
         ends = local.pairs.ends(self.roles(x))
         alphas = coefficients(*ends, w_ij, self.config.heads)
         if switched is not None:
-            alphas = (alphas[0] * switched.to_first, alphas[1] * switched.to_second)
+            alphas = switched.applied(alphas)
         messages = feature_messages(*ends, alphas, local.phi_ij)
         dx = local.pairs.collect(*messages)
         if not record:
@@ -229,7 +235,7 @@ class GeometricAttention(nn.Module):
         ):
             alphas = coefficients(*near.pairs.ends(roles), u_ij, len(degrees))
             if switch is not None:
-                alphas = (alphas[0] * switch.to_first, alphas[1] * switch.to_second)
+                alphas = switch.applied(alphas)
             dchi += near.pairs.collect(*geometric_messages(alphas, both, near.Y_ij, degrees))
             if record:
                 alpha, weight = jnp.stack(alphas), jnp.stack(both)

@@ -38,6 +38,11 @@ def structures_per_pass(graphs: int, pairs: int) -> int:
     return -(-graphs // passes)
 
 
+def pairs_per_pass(pairs: int) -> int:
+    """How many of a layer's pairs are computed at once, as structures of one pair each."""
+    return structures_per_pass(pairs, 1)
+
+
 def pass_index(
     graphs: int, size: int
 ) -> tuple[Int[Array, "passes size"], Bool[Array, "passes size"]]:
@@ -54,20 +59,12 @@ def map_in_passes(function: Callable[[Batch], Tree], batch: Batch) -> Tree:
         return function(batch)
     index, _ = pass_index(graphs, size)
     results = jax.lax.map(lambda chosen: function(batch[chosen]), index)
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:graphs], results)
+    return _joined(results, graphs)
 
 
 # What two atoms of a pair send each other, from parameters, their values, and the pair's own.
 Messages = Callable[[Any, Tree, Tree, Any], tuple[Tree, Tree]]
 Collect = Callable[[Messages, int, Any, Tree, Any, Pairs], Tree]
-
-
-def pairs_per_pass(pairs: int) -> int:
-    """How many of a layer's pairs are computed at once, evened out over passes."""
-    if jax.default_backend() != "cpu":
-        return pairs
-    passes = -(-pairs // PAIRS_PER_PASS_ON_CPU)
-    return -(-pairs // passes)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -120,10 +117,7 @@ def _backwards(messages, size, inputs, slope):
 
     nothing = jax.tree.map(jnp.zeros_like, (parameters, atoms))
     slopes, at_pairs = jax.lax.scan(add, nothing, _cut((pairs, of_pairs), size))
-    flat = jax.tree.map(
-        lambda leaf, like: leaf.reshape(-1, *leaf.shape[2:])[: len(like)], at_pairs, of_pairs
-    )
-    return *slopes, flat, None
+    return *slopes, _joined(at_pairs, len(pairs.first)), None
 
 
 collect_for_reverse.defvjp(_forwards, _backwards)
@@ -179,3 +173,8 @@ def _cut(tree: Tree, size: int) -> Tree:
         return jnp.pad(leaf, filling).reshape(passes, size, *leaf.shape[1:])
 
     return jax.tree.map(cut, tree)
+
+
+def _joined(tree: Tree, number: int) -> Tree:
+    """Arrays over passes laid end to end, without what filled up the last one."""
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:number], tree)
