@@ -13,22 +13,22 @@ from so3krates_lite.frames import Frames
 from so3krates_lite.graph import make_batch
 from so3krates_lite.potential import _energy_and_forces, initialise
 from so3krates_lite.training import TrainConfig
-from so3krates_lite.training.loop import Hyper, _epoch, start_state
+from so3krates_lite.training.loop import Hyper, _epoch
 from so3krates_lite.training.objective import Labelled, Weights
+from so3krates_lite.training.state import start_state
 
 
 class Ours(JaxImplementation):
-    """So3krates-lite. A call of the epoch's program runs several steps."""
-
-    steps_per_call = 20
+    """So3krates-lite. A call of the epoch's program runs several steps of a small batch."""
 
     def __init__(self, frames: Frames, config: So3kratesConfig, batch_size: int) -> None:
         self.config, settings = config, TrainConfig(batch_size=batch_size)
+        self.steps_per_call = 5 if batch_size <= 10 else 1
         begin = time.perf_counter()
         batch = make_batch(frames, config)
         self.neighbours = time.perf_counter() - begin
-        params = initialise(jax.random.key(0), batch[:1], config)
-        self.state = start_state(params)
+        self.initial = initialise(jax.random.key(0), batch[:1], config)
+        self.state = start_state(self.initial)
         energy = (frames.energy - frames.energy.mean()).astype(np.float32)
         weight = np.ones(len(frames), np.float32)
         labelled = Labelled(batch, energy, frames.forces.astype(np.float32), weight)
@@ -52,11 +52,11 @@ class Ours(JaxImplementation):
 
     def trace_evaluation(self):
         self.batch = self.data[next(self.order)].batch
-        return _energy_and_forces.trace(self.state.params, self.batch, config=self.config)
+        return _energy_and_forces.trace(self.initial, self.batch, config=self.config)
 
     def evaluate(self, compiled):
-        return compiled(self.state.params, self.batch)
+        return compiled(self.initial, self.batch)
 
     @property
-    def parameters(self) -> dict:
-        return self.state.params
+    def parameters(self) -> jax.Array:
+        return self.state.weights

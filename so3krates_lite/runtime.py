@@ -105,7 +105,7 @@ def enable_compilation_cache() -> None:
         return  # a read-only home is no reason to refuse to work
     jax.config.update("jax_compilation_cache_dir", str(folder))
     # e3x's tables are many small compilations, each far below JAX's default threshold of one second
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def available_memory() -> int:

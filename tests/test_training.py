@@ -8,8 +8,12 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from so3krates_lite.config import So3kratesConfig
@@ -20,7 +24,8 @@ from so3krates_lite.potential import Potential
 from so3krates_lite.training import TrainConfig, loop, train
 from so3krates_lite.training.loop import TrainingDiverged
 from so3krates_lite.training.progress import NotebookProgress, Silent, TerminalProgress
-from so3krates_lite.training.run import RunFolder
+from so3krates_lite.training.run import STATE_KIND, STATE_VERSION, RunFolder
+from so3krates_lite.training.state import BLOCK, params_of, start_state
 from so3krates_lite.training.statistics import element_shift
 
 MODEL = So3kratesConfig(
@@ -61,8 +66,6 @@ def without_time(metrics):
 
 
 def leaves(potential: Potential) -> list[np.ndarray]:
-    import jax
-
     return [np.asarray(leaf) for leaf in jax.tree.leaves(potential.params)]
 
 
@@ -86,6 +89,31 @@ def test_same_seed_gives_the_same_numbers(frames, split, uninterrupted):
 def test_another_seed_gives_other_numbers(frames, split, uninterrupted):
     other = run(frames, split, settings=with_settings(seed=1, epochs=1))
     assert other.metrics[0]["valid_loss"] != uninterrupted.metrics[0]["valid_loss"]
+
+
+def test_one_vector_is_moved_as_its_leaves_are():
+    """Against optax, leaf by leaf: clipping, Adam, the step, the running mean."""
+    rng = np.random.default_rng(0)
+    shapes = {"a": (3, 5), "b": {"c": (7,), "d": (2, 3, 4)}}
+    draw = partial(jax.tree.map, lambda shape: rng.normal(size=shape), shapes)
+    draw = partial(draw, is_leaf=lambda shape: isinstance(shape, tuple))
+    with jax.enable_x64(True):
+        params, rate, decay = draw(), 1e-2, 0.9
+        mean = params
+        state = start_state(jax.tree.map(jnp.asarray, params))
+        for clip_norm in (1.0, 100.0, 1.0):
+            chain = optax.chain(optax.clip_by_global_norm(clip_norm), optax.scale_by_adam())
+            adam = chain.init(params) if state.step == 0 else adam
+            gradient = draw()
+            direction, adam = chain.update(gradient, adam)
+            params = jax.tree.map(lambda p, d: p - rate * d, params, direction)
+            kept = min(decay, (1 + int(state.step)) / (10 + int(state.step)))
+            mean = jax.tree.map(lambda m, p, kept=kept: kept * m + (1 - kept) * p, mean, params)
+            state, norm = state.moved(gradient, jnp.asarray(rate), clip_norm, decay)
+            assert norm == pytest.approx(float(optax.tree.norm(gradient)), rel=1e-13)
+        for expected, found in ((params, params_of(state, False)), (mean, params_of(state, True))):
+            jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-12), found, expected)
+    assert state.weights.shape == (BLOCK,) and not state.weights[46:].any()
 
 
 def test_training_stops_when_its_time_is_up(frames, split):
@@ -259,12 +287,19 @@ def test_resuming_nothing_says_so(frames, split, tmp_path):
         train(frames, split, folder=tmp_path / "none", resume=True)
 
 
-def test_state_of_another_configuration_is_refused(frames, split, uninterrupted, tmp_path):
+@pytest.mark.parametrize("shorter", [False, True])
+def test_state_of_another_configuration_is_refused(frames, split, uninterrupted, tmp_path, shorter):
     import shutil
 
+    from so3krates_lite import storage
+
     shutil.copytree(uninterrupted.folder, tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
     state = {"weights": np.zeros(3)}
-    RunFolder(tmp_path / "run").save_state(state, {"epoch": 1})
+    if shorter:  # as many arrays, but those of a smaller network
+        arrays, _ = storage.load_arrays(folder.state, STATE_KIND, STATE_VERSION)
+        state = [arrays[name][:3] if arrays[name].ndim else arrays[name] for name in sorted(arrays)]
+    folder.save_state(state, {"epoch": 1})
     with pytest.raises(UserError, match="does not fit"):
         train(frames, split, folder=tmp_path / "run", resume=True, progress=Silent())
 

@@ -19,7 +19,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import struct
 from jaxtyping import Array, Float, Int
 
@@ -48,6 +47,7 @@ from so3krates_lite.training.objective import (
 )
 from so3krates_lite.training.progress import Progress, progress_for_here
 from so3krates_lite.training.run import RunFolder
+from so3krates_lite.training.state import State, params_of, start_state
 from so3krates_lite.training.statistics import element_shift, energy_scale
 
 VALIDATION_BATCH = 50
@@ -55,16 +55,6 @@ VALIDATION_BATCH = 50
 
 class TrainingDiverged(UserError):
     """A loss or gradient became NaN or infinite."""
-
-
-@struct.dataclass
-class State:
-    """What changes from step to step."""
-
-    params: dict
-    mean_params: dict
-    optimiser: optax.OptState
-    step: Int[Array, ""]
 
 
 @dataclass(frozen=True)
@@ -84,14 +74,6 @@ class Hyper(struct.PyTreeNode):
     weights: Weights
 
 
-@partial(Compiled, once=True)
-def start_state(params: dict) -> State:
-    """The state before the first step; compiled as a whole, which is quicker than leaf by leaf."""
-    # clipping keeps no state, so its limit does not matter here
-    optimiser = optimisation.optimiser(clip_norm=1.0).init(params)
-    return State(params, jax.tree.map(jnp.copy, params), optimiser, jnp.asarray(0))
-
-
 @partial(Compiled, static_argnames=("config", "trained"), donate_argnames="state")
 def _epoch(
     state: State,
@@ -103,24 +85,14 @@ def _epoch(
     trained: tuple[str, ...] | None,
 ) -> tuple[State, Float[Array, "steps"], Float[Array, "steps"]]:
     """All steps of an epoch; returns the state and each step's loss and gradient norm."""
-    adam = optimisation.optimiser(hyper.clip_norm)
 
     def step(state: State, inputs):
         index, learning_rate = inputs
         loss, gradient = loss_and_gradient(
             state.params, data[index], config, hyper.weights, trained
         )
-        direction, optimiser_state = adam.update(gradient, state.optimiser)
-        update = jax.tree.map(lambda leaf: -learning_rate * leaf, direction)
-        params = optax.apply_updates(state.params, update)
-        # early on the mean follows quickly, so that it forgets the random start
-        count = state.step.astype(learning_rate.dtype)
-        decay = jnp.minimum(hyper.ema_decay, (1 + count) / (10 + count))
-        mean_params = optax.incremental_update(params, state.mean_params, 1 - decay)
-        if trained is not None:  # a mean of equal numbers is equal to them but for rounding
-            mean_params = {k: v if k in trained else params[k] for k, v in mean_params.items()}
-        state = State(params, mean_params, optimiser_state, state.step + 1)
-        return state, (loss, optax.tree.norm(gradient))
+        state, norm = state.moved(gradient, learning_rate, hyper.clip_norm, hyper.ema_decay)
+        return state, (loss, norm)
 
     state, (losses, norms) = jax.lax.scan(step, state, (order, learning_rates))
     return state, losses, norms
@@ -255,7 +227,7 @@ def _train(
             losses, norms = np.asarray(losses), np.asarray(norms)
             _check_finite(losses, norms, first, epoch, run)
 
-            kept = state.mean_params if settings.ema_decay > 0 else state.params
+            kept = params_of(state, mean=settings.ema_decay > 0)
             sums = jax.device_get(_validate(kept, valid, model))
             loss = float(loss_of(sums, hyper.weights))
             if not math.isfinite(loss):

@@ -16,6 +16,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from so3krates_lite.potential import Potential
 from so3krates_lite.training.config import TrainConfig
 
 STATE_KIND = "so3krates-lite training state"
-STATE_VERSION = 1
+STATE_VERSION = 2
 CONFIG_VERSION = 1
 
 
@@ -123,11 +124,15 @@ class RunFolder:
     def load_state(self, like: Any) -> tuple[Any, dict[str, float]]:
         """State and counters in the structure of ``like``."""
         arrays, counters = storage.load_arrays(self.state, STATE_KIND, STATE_VERSION)
-        structure = jax.tree.structure(like)
-        if structure.num_leaves != len(arrays):
+        expected, structure = jax.tree.flatten(like)
+        found = [arrays[name] for name in sorted(arrays)]
+        shapes = [[np.shape(leaf) for leaf in leaves] for leaves in (found, expected)]
+        if shapes[0] != shapes[1]:
+            numbers = [sum(math.prod(shape) for shape in one) for one in shapes]
             raise UserError(
-                f"{self.state} does not fit the run's settings: it holds {len(arrays)} arrays, "
-                f"{structure.num_leaves} are expected. Start a new run."
+                f"{self.state} does not fit the run's settings: it holds {len(found)} arrays with "
+                f"{numbers[0]} numbers, {len(expected)} with {numbers[1]} are expected. Start a "
+                f"new run."
             )
         rows = len(self.read_metrics())
         if rows < counters["epoch"]:
@@ -135,7 +140,7 @@ class RunFolder:
                 f"{self.path / 'metrics.csv'} holds {rows} epochs, but the run had finished "
                 f"{counters['epoch']}: put the whole file back, or start a new run."
             )
-        return jax.tree.unflatten(structure, [arrays[name] for name in sorted(arrays)]), counters
+        return jax.tree.unflatten(structure, found), counters
 
     def save_best(self, potential: Potential) -> None:
         potential.save(self.best)
