@@ -38,7 +38,7 @@ from so3krates_lite.harmonics import (
     parity_of_component,
     spherical_harmonics,
 )
-from so3krates_lite.passes import Collect, pairs_per_pass
+from so3krates_lite.passes import PAIRS_KEPT, Collect, pairs_per_pass
 from so3krates_lite.safe import safe_norm
 from so3krates_lite.spherical import spherical_weights
 
@@ -237,10 +237,13 @@ class So3krates(nn.Module):
             collect = None
         # Of each layer only x and chi (and what its passes have collected) are kept for the reverse
         # sweep, which computes the rest anew: less memory to write and read, which costs more than
-        # the arithmetic.
-        kept = jax.checkpoint_policies.save_only_these_names("collected")
+        # the arithmetic. Few pairs fit the cache as they are.
+        layer = Layer
+        if number > PAIRS_KEPT:
+            kept = jax.checkpoint_policies.save_only_these_names("collected")
+            layer = nn.remat(Layer, prevent_cse=False, policy=kept)
         layers = nn.scan(
-            nn.remat(Layer, prevent_cse=False, policy=kept),
+            layer,
             variable_axes={"params": 0},
             split_rngs={"params": True},
             in_axes=(0, nn.broadcast, nn.broadcast),

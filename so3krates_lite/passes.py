@@ -27,6 +27,8 @@ Tree = TypeVar("Tree")
 
 # Measured on ethanol and aspirin at the paper's setting, see benchmarks/LEVERS.md.
 PAIRS_PER_PASS_ON_CPU = 1024
+# Up to so many pairs, what a layer computes is kept for the reverse sweep.
+PAIRS_KEPT = 80
 
 
 def structures_per_pass(graphs: int, pairs: int) -> int:

@@ -11,7 +11,7 @@ import pytest
 from structures import molecule, small_config, small_potential, stack
 
 from benchmarks.systems import water_box
-from so3krates_lite import passes, potential, runtime
+from so3krates_lite import model, passes, potential, runtime
 from so3krates_lite.graph import make_batch
 from so3krates_lite.potential import energy, energy_and_forces, energy_forces_and_stress
 from so3krates_lite.training.objective import (
@@ -137,6 +137,28 @@ def test_what_is_cut_at_pairs_has_no_forward_derivative_by_its_parameters(monkey
         jax.jvp(of, (params,), (params,))
 
 
+@pytest.mark.parametrize("variant", ["paper", "v0.3"])
+def test_what_is_kept_for_the_reverse_sweep_changes_nothing(monkeypatch, variant):
+    weights, config = Weights(energy=0.3, forces=0.7), small_config(variant=variant)
+    params = small_potential(config).params
+    few = len(FRAMES) * PAIRS
+    found = []
+    for most in (few, few - 1):  # all of them kept, and computed anew
+        monkeypatch.setattr(model, "PAIRS_KEPT", most)
+        with jax.enable_x64(True):
+            function = jax.jit(
+                lambda params, part: (
+                    loss_and_gradient(params, part, config, weights),
+                    energy_and_forces(params, part.batch, config),
+                )
+            )
+            traced = function.trace(params, labelled())
+            found.append(jax.tree.leaves(jax.device_get(function(params, labelled()))))
+        assert ("prevent_cse" in str(traced.jaxpr)) == (most < few)
+    for kept, anew in zip(*found, strict=True):
+        np.testing.assert_allclose(kept, anew, rtol=1e-10, atol=1e-12)
+
+
 def test_pairs_of_a_large_structure_are_never_all_computed_at_once(monkeypatch):
     """In 300 atoms of water they would need several times the memory."""
     config, needed = small_config(features=48), []
@@ -149,8 +171,9 @@ def test_pairs_of_a_large_structure_are_never_all_computed_at_once(monkeypatch):
     assert needed[1] < needed[0] / 3, needed
 
 
-def test_forces_of_more_layers_keep_little_more():
+def test_forces_of_more_layers_keep_little_more(monkeypatch):
     """Only x and chi of a layer wait for the reverse sweep, not what its pairs need."""
+    monkeypatch.setattr(model, "PAIRS_KEPT", 0)
     kept = []
     batch = make_batch(FRAMES, CONFIG, atoms=5, pairs=PAIRS)
     for layers in (2, 12):
