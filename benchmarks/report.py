@@ -25,7 +25,7 @@ how many times as long as ours of the same form and the same run (peers: as ours
 form). A training step is energy and force loss, its gradient and the whole Adam update, on new
 frames each step. *Import* runs from the start of the process to the device being ready. *Set-up*
 draws parameters, searches neighbours and moves the data. *Trace* includes lowering. *First step*
-ends with the first loss at hand; ours brings {steps} losses at once. *Second start* finds its
+ends with the first loss at hand; ours brings up to {steps} losses at once. *Second start* finds its
 programs in the compilation cache; all other starts find none. Memory is the process's at its peak,
 compiler included{device}. Ours, the straightforward version and the original: F = {features},
 {layers} layers, degrees {degrees}, {heads} heads, cutoff {cutoff} Å. Peers: settings in README.md.
