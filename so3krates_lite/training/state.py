@@ -81,5 +81,6 @@ def start_state(params: dict) -> State:
 @partial(Compiled, once=True, static_argnames="mean")
 def params_of(state: State, mean: bool) -> dict:
     """Parameters of the network, the current ones or their running mean; compiled as a whole,
-    which is quicker than leaf by leaf."""
+    which is quicker than leaf by leaf, and quickly: once an epoch it runs for half a millisecond.
+    """
     return (state.replace(weights=state.mean_weights) if mean else state).params
