@@ -109,14 +109,17 @@ def table(header: list[str], rows: list[list[str]]) -> list[str]:
 def by_case(
     title: str, cases: list[Case], rows: list[Contender], of: Quantity, ratio: bool = True
 ) -> list[str]:
-    """One quantity: a row for each contender that has it, a column for each case."""
+    """One quantity: a row for each contender that has it or failed, a column for each case.
+
+    Nothing where nobody has it: a device's memory is none on a CPU.
+    """
+    if not any(of(result) for case in cases for result in case.results.values()):
+        return []
     lines = []
     for row in rows:
         cells = [cell(case, row, rows, of, ratio) for case in cases]
         if any(text != "–" for text in cells):
             lines.append([row.label, *cells])
-    if not lines:
-        return []
     return [f"### {title}", "", *table(["", *(case.title for case in cases)], lines), ""]
 
 

@@ -123,9 +123,10 @@ class Layer(nn.Module):
             return exchange(x + dx, chi + dchi), None
 
         n_ij = sphc_distances(*local.pairs.ends(chi), config)
-        w_ij = feature_filter(local.e_ij, n_ij)
+        # kept for the reverse sweep: they are most of the arithmetic and one row of a pair each
+        w_ij = checkpoint_name(feature_filter(local.e_ij, n_ij), "filters")
         neighbourhoods = [local]
-        filters = [geometric_filter(local.e_ij, n_ij)]
+        filters = [checkpoint_name(geometric_filter(local.e_ij, n_ij), "filters")]
         weights = [(local.phi_ij, local.phi_ij)]
         X_ij = None
         if far is not None:
@@ -235,12 +236,12 @@ class So3krates(nn.Module):
         number = len(local.phi_ij)
         if record or switched or far is not None or pairs_per_pass(number) == number:
             collect = None
-        # Of each layer only x and chi (and what its passes have collected) are kept for the reverse
-        # sweep, which computes the rest anew: less memory to write and read, which costs more than
-        # the arithmetic. Few pairs fit the cache as they are.
+        # Of each layer only x, chi and the filters (or what its passes have collected) are kept for
+        # the reverse sweep, which computes the rest anew: less memory to write and read, which
+        # costs more than the arithmetic. Few pairs fit the cache as they are.
         layer = Layer
         if number > PAIRS_KEPT:
-            kept = jax.checkpoint_policies.save_only_these_names("collected")
+            kept = jax.checkpoint_policies.save_only_these_names("collected", "filters")
             layer = nn.remat(Layer, prevent_cse=False, policy=kept)
         layers = nn.scan(
             layer,
