@@ -3,8 +3,8 @@
 Two floors, each measured on this device in the same run. *Starting*: every operation of the
 compiled program has to be started, a kernel on a GPU, a function on a CPU; their number times what
 the smallest one takes. *Arithmetic*: the floating-point operations of all matrix products, at the
-rate of products of the size that a filter's are. A step can be faster than their sum, where the
-two overlap, but than neither.
+rate of products of the size that a filter's are. The two may overlap, so a step can take less than
+their sum; less than the larger one it can not.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _programs_in(value: Any) -> Iterator[Jaxpr | ClosedJaxpr]:
 def executed_operations(program: str) -> int:
     """How many operations a compiled program starts in one run, from its text; loops counted out.
 
-    What XLA has fused is one operation.
+    What XLA has fused is one operation; a loop of unknown length counts as one turn.
     """
     bodies: dict[str, list[str]] = {}
     for block in re.finditer(r"^(ENTRY )?%?([\w.\-]+) .*\{\n((?:\s+.*\n)*?)\}", program, re.M):

@@ -38,7 +38,7 @@ from so3krates_lite.harmonics import (
     parity_of_component,
     spherical_harmonics,
 )
-from so3krates_lite.passes import PAIRS_KEPT, Collect, pairs_per_pass
+from so3krates_lite.passes import FILTERS_KEPT, PAIRS_KEPT, Collect, pairs_per_pass
 from so3krates_lite.safe import safe_norm
 from so3krates_lite.spherical import spherical_weights
 
@@ -123,7 +123,6 @@ class Layer(nn.Module):
             return exchange(x + dx, chi + dchi), None
 
         n_ij = sphc_distances(*local.pairs.ends(chi), config)
-        # kept for the reverse sweep: they are most of the arithmetic and one row of a pair each
         w_ij = checkpoint_name(feature_filter(local.e_ij, n_ij), "filters")
         neighbourhoods = [local]
         filters = [checkpoint_name(geometric_filter(local.e_ij, n_ij), "filters")]
@@ -236,12 +235,14 @@ class So3krates(nn.Module):
         number = len(local.phi_ij)
         if record or switched or far is not None or pairs_per_pass(number) == number:
             collect = None
-        # Of each layer only x, chi and the filters (or what its passes have collected) are kept for
-        # the reverse sweep, which computes the rest anew: less memory to write and read, which
-        # costs more than the arithmetic. Few pairs fit the cache as they are.
+        # Of each layer only x and chi (and what its passes have collected) are kept for the reverse
+        # sweep, which computes the rest anew: less memory to write and read, which costs more than
+        # the arithmetic. Filters are most of that, in one row per pair; few pairs fit the cache as
+        # they are.
         layer = Layer
         if number > PAIRS_KEPT:
-            kept = jax.checkpoint_policies.save_only_these_names("collected", "filters")
+            names = ("collected", "filters") if number <= FILTERS_KEPT else ("collected",)
+            kept = jax.checkpoint_policies.save_only_these_names(*names)
             layer = nn.remat(Layer, prevent_cse=False, policy=kept)
         layers = nn.scan(
             layer,

@@ -27,8 +27,9 @@ Tree = TypeVar("Tree")
 
 # Measured on ethanol and aspirin at the paper's setting, see benchmarks/LEVERS.md.
 PAIRS_PER_PASS_ON_CPU = 1024
-# Up to so many pairs, what a layer computes is kept for the reverse sweep.
+# Up to so many pairs, what a layer computes is kept for the reverse sweep, or its filters at least.
 PAIRS_KEPT = 80
+FILTERS_KEPT = PAIRS_PER_PASS_ON_CPU
 
 
 def structures_per_pass(graphs: int, pairs: int) -> int:
