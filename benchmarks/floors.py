@@ -13,6 +13,7 @@ import argparse
 import re
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import jax
@@ -96,8 +97,9 @@ def executed_operations(program: str) -> int:
     return count("ENTRY")
 
 
-def chain_of_products(rows: int, width: int) -> tuple[float, int, int]:
-    """Time (s), operations started and floating-point operations of `CHAIN` products in a row."""
+@cache
+def chain_of_products(rows: int, width: int) -> tuple[Callable[[], Any], int, int]:
+    """`CHAIN` products in a row, how many operations that starts, and their floating-point ones."""
     x, w = jnp.ones((rows, width), jnp.float32), jnp.eye(width, dtype=jnp.float32)
 
     def chain(x, w):
@@ -106,24 +108,23 @@ def chain_of_products(rows: int, width: int) -> tuple[float, int, int]:
         return x
 
     compiled = jax.jit(chain).lower(x, w).compile(compiler_options=compiler_options())
-    taken = median_time(lambda: jax.block_until_ready(compiled(x, w)), 2)
-    return taken, executed_operations(compiled.as_text()), CHAIN * 2 * rows * width**2
+    operations = executed_operations(compiled.as_text())
+    return lambda: jax.block_until_ready(compiled(x, w)), operations, CHAIN * 2 * rows * width**2
 
 
-def line(ours: Ours, kind: str, seconds: float) -> dict[str, float]:
+def line(ours: Ours, kind: str, pairs: int, seconds: float) -> dict[str, float]:
     """What a step or an evaluation takes, and what its parts would take at best."""
-    traced = ours.trace_training() if kind == "training" else ours.trace_evaluation()
-    steps = ours.steps_per_call if kind == "training" else 1
     ours.prepare(kind)
+    steps = ours.run(kind)
     taken = median_time(lambda: ours.run(kind), seconds) / steps
     operations = executed_operations(ours.programs[kind].as_text()) / steps
-    flops = product_flops(traced.jaxpr) / steps
+    flops = product_flops(ours.trace(kind).jaxpr) / steps
 
-    batch = ours.data.batch
-    pairs = pairs_per_pass(ours.batch_size * batch.room)
-    start_time, started, _ = chain_of_products(8, 8)
-    product_time, _, product = chain_of_products(pairs, ours.config.features)
-    starting, arithmetic = operations * start_time / started, flops * product_time / product
+    # timed anew beside every figure, since a machine's pace changes
+    start, started, _ = chain_of_products(8, 8)
+    multiply, _, multiplied = chain_of_products(pairs, ours.config.features)
+    starting = operations * median_time(start, 2) / started
+    arithmetic = flops * median_time(multiply, 2) / multiplied
     return {
         "measured (ms)": round(1e3 * taken, 2),
         "per second": round(1 / taken, 1),
@@ -147,9 +148,10 @@ def main() -> None:
         frames = geometries(molecule)
         for batch_size in options.batches:
             ours = Ours(frames, So3kratesConfig(variant=options.variant), batch_size)
+            pairs = pairs_per_pass(batch_size * ours.data.batch.room)
             for kind, name in (("training", "training step"), ("evaluation", "energy and forces")):
                 case = {"molecule": molecule, "batch": batch_size, "work": name}
-                rows.append(case | line(ours, kind, options.seconds))
+                rows.append(case | line(ours, kind, pairs, options.seconds))
     print(format_table(rows))
     print(hardware())
 

@@ -113,13 +113,14 @@ def by_case(
 
     Nothing where nobody has it: a device's memory is none on a CPU.
     """
-    if not any(of(result) for case in cases for result in case.results.values()):
-        return []
-    lines = []
+    lines, texts = [], set()
     for row in rows:
         cells = [cell(case, row, rows, of, ratio) for case in cases]
+        texts.update(cells)
         if any(text != "–" for text in cells):
             lines.append([row.label, *cells])
+    if texts <= {"–", "failed"}:
+        return []
     return [f"### {title}", "", *table(["", *(case.title for case in cases)], lines), ""]
 
 

@@ -53,10 +53,13 @@ class JaxImplementation(Implementation):
 
         return load(frames), So3kratesConfig.from_dict(settings)
 
+    def trace(self, kind: str) -> jax.stages.Traced:
+        """The program of a kind of work."""
+        return self.trace_training() if kind == "training" else self.trace_evaluation()
+
     def prepare(self, kind: str) -> dict[str, float]:
         begin = time.perf_counter()
-        traced = self.trace_training() if kind == "training" else self.trace_evaluation()
-        lowered = traced.lower()
+        lowered = self.trace(kind).lower()
         middle = time.perf_counter()
         self.programs[kind] = lowered.compile()
         return {"trace": middle - begin, "compile": time.perf_counter() - middle}

@@ -143,8 +143,10 @@ def test_what_is_kept_for_the_reverse_sweep_changes_nothing(monkeypatch, variant
     params = small_potential(config).params
     few = len(FRAMES) * PAIRS
     found = []
-    for most in (few, few - 1):  # all of them kept, and computed anew
+    # everything kept, filters kept, and all computed anew
+    for most, filters in ((few, few), (few - 1, few), (few - 1, 0)):
         monkeypatch.setattr(model, "PAIRS_KEPT", most)
+        monkeypatch.setattr(model, "FILTERS_KEPT", filters)
         with jax.enable_x64(True):
             function = jax.jit(
                 lambda params, part: (
@@ -155,8 +157,9 @@ def test_what_is_kept_for_the_reverse_sweep_changes_nothing(monkeypatch, variant
             traced = function.trace(params, labelled())
             found.append(jax.tree.leaves(jax.device_get(function(params, labelled()))))
         assert ("prevent_cse" in str(traced.jaxpr)) == (most < few)
-    for kept, anew in zip(*found, strict=True):
-        np.testing.assert_allclose(kept, anew, rtol=1e-10, atol=1e-12)
+    for everything, *others in zip(*found, strict=True):
+        for other in others:
+            np.testing.assert_allclose(everything, other, rtol=1e-10, atol=1e-12)
 
 
 def test_pairs_of_a_large_structure_are_never_all_computed_at_once(monkeypatch):
