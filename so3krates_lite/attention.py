@@ -160,7 +160,7 @@ class QueryAndKey(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "atoms F"]) -> Roles:
-        use_bias = self.config.variant == "paper"
+        use_bias = self.config.mixes_degrees
         q = HeadwiseDense(self.heads, use_bias, name="query")(x)
         return Roles(q, HeadwiseDense(self.heads, use_bias, name="key")(x))
 
@@ -174,7 +174,7 @@ class FeatureAttention(nn.Module):
     config: So3kratesConfig
 
     def setup(self) -> None:
-        heads, use_bias = self.config.heads, self.config.variant == "paper"
+        heads, use_bias = self.config.heads, self.config.mixes_degrees
         self.coefficients = QueryAndKey(self.config, heads)
         self.value = HeadwiseDense(heads, use_bias)
 

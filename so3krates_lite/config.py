@@ -4,19 +4,20 @@ Each architecture has a configuration of its own, `So3kratesConfig` or `GeomAttC
 rest of the package must know of a model, how far it sees and what it reads, both say in the same
 words: those of `ModelConfig`.
 
-Two public forms of So3krates differ in a handful of places. ``variant`` names one of them and sets
-those places together; everything else has the paper's value as its default.
+Three forms of So3krates differ in a handful of places. ``variant`` names one of them and sets those
+places together; everything else has the paper's value as its default. Two of them are public, and
+"smooth" is the paper's form without its two kinks (see docs/pitfalls.md); it is the default.
 
-=====================  ==========================  ================================
-where                  "paper" (NeurIPS 2022)      "v0.3" (the later public code)
-=====================  ==========================  ================================
-SPHC start             neighbourhood mean          zero
-invariant of an SPHC   norm per degree             squared norm / sqrt(2l+1)
-biases in q, k, v      yes                         no
-hidden width, radial   128                         F
-hidden width, SPHC     32                          F / 4
-exchange block         self-mixing of degrees      gating of degrees
-=====================  ==========================  ================================
+=====================  ======================  ======================  ========================
+where                  "paper" (NeurIPS 2022)  "smooth"                "v0.3" (the later code)
+=====================  ======================  ======================  ========================
+SPHC start             neighbourhood mean      the same, made smooth   zero
+invariant of an SPHC   norm per degree         smooth length           squared norm/sqrt(2l+1)
+biases in q, k, v      yes                     yes                     no
+hidden width, radial   128                     128                     F
+hidden width, SPHC     32                      32                      F / 4
+exchange block         self-mixing of degrees  self-mixing of degrees  gating of degrees
+=====================  ======================  ======================  ========================
 """
 
 from __future__ import annotations
@@ -26,12 +27,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from so3krates_lite.errors import UserError, require
 
-Variant = Literal["paper", "v0.3"]
+Variant = Literal["paper", "smooth", "v0.3"]
 SphcStart = Literal["mean", "smooth", "zero", "sum"]
+SphcInvariant = Literal["norm", "smooth", "contraction"]
+
+# what a variant sets where the configuration leaves it open: SPHC start and invariant
+_OF_VARIANT: dict[Variant, tuple[SphcStart, SphcInvariant]] = {
+    "paper": ("mean", "norm"),
+    "smooth": ("smooth", "smooth"),
+    "v0.3": ("zero", "contraction"),
+}
 
 
 class ModelConfig:
@@ -81,7 +90,7 @@ class So3kratesConfig(ModelConfig):
     """Configuration of So3krates.
 
     Args:
-        variant: which public form is computed, "paper" or "v0.3"
+        variant: which form is computed, "paper", "smooth" or "v0.3"
         features: F, width of the invariant features x; divisible by ``heads`` and by the number of
             degrees
         layers: how often the layer is applied, each time with its own weights
@@ -95,6 +104,9 @@ class So3kratesConfig(ModelConfig):
             going to zero as the last one leaves), "sum" (divided by ``sphc_normalization``),
             "zero";
             None: the variant's
+        sphc_invariant: what the network reads of a degree of an SPHC vector u: "norm" (|u|),
+            "smooth" (|u| with a rounded tip, `harmonics.smooth_degree_norms`) or "contraction"
+            (|u|^2 / sqrt(2l+1)); None: the variant's
         sphc_normalization: divisor of the "sum" start
         radial_cutoff: multiply the radial basis by the cutoff too, as the code of 2022 did; the
             coefficient carries the cutoff in any case. In the spherical neighbourhood the filter
@@ -110,7 +122,7 @@ class So3kratesConfig(ModelConfig):
 
     architecture: ClassVar[str] = "so3krates"
 
-    variant: Variant = "paper"
+    variant: Variant = "smooth"
     features: int = 132
     layers: int = 6
     degrees: tuple[int, ...] = (1, 2, 3)
@@ -120,6 +132,7 @@ class So3kratesConfig(ModelConfig):
     radial_hidden: int | None = None
     spherical_hidden: int | None = None
     sphc_start: SphcStart | None = None
+    sphc_invariant: SphcInvariant | None = None
     sphc_normalization: float = 1.0
     radial_cutoff: bool = False
     spherical_radius: float | None = None
@@ -127,6 +140,11 @@ class So3kratesConfig(ModelConfig):
     charge_embedding: bool = False
     spin_embedding: bool = False
     filter_polynomials: int | None = None
+
+    @property
+    def mixes_degrees(self) -> bool:
+        """Whether it is of the paper's form: self-mixing exchange, and biases in q, k and v."""
+        return self.variant != "v0.3"
 
     @property
     def is_nonlocal(self) -> bool:
@@ -143,7 +161,8 @@ class So3kratesConfig(ModelConfig):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
 
-        require(self.variant in ("paper", "v0.3"), "variant", self.variant, '"paper" or "v0.3"')
+        variants = tuple(_OF_VARIANT)
+        require(self.variant in variants, "variant", self.variant, f"one of {variants}")
         degrees = self.degrees
         possible = isinstance(degrees, Sequence) and all(_is_whole(l, least=0) for l in degrees)
         require(
@@ -180,12 +199,17 @@ class So3kratesConfig(ModelConfig):
                 self.features,
                 f"a multiple of the {what}, {parts}, since the attention heads share them",
             )
-        paper = self.variant == "paper"
+        paper = self.mixes_degrees
         settle("radial_hidden", 128 if paper else self.features)
         settle("spherical_hidden", 32 if paper else max(self.features // 4, 1))
-        settle("sphc_start", "mean" if paper else "zero")
-        starts = ("mean", "smooth", "zero", "sum")
-        require(self.sphc_start in starts, "sphc_start", self.sphc_start, f"one of {starts}")
+        start, invariant = _OF_VARIANT[self.variant]
+        settle("sphc_start", start)
+        settle("sphc_invariant", invariant)
+        for name, choices in (
+            ("sphc_start", get_args(SphcStart)),
+            ("sphc_invariant", get_args(SphcInvariant)),
+        ):
+            require(getattr(self, name) in choices, name, getattr(self, name), f"one of {choices}")
 
 
 @dataclass(frozen=True)

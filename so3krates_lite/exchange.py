@@ -17,8 +17,7 @@ from jaxtyping import Array, Float
 from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.harmonics import (
     coupling_coefficients,
-    degree_contractions,
-    degree_norms,
+    degree_invariants,
     degree_of_component,
     repeat_degrees,
 )
@@ -50,7 +49,7 @@ class SelfMix(nn.Module):
 class SelfMixExchange(nn.Module):
     """x <- (x + a1 + a2 a3)/sqrt(3),  chi <- chi + b1 chi + b2 chi2, with chi2 = SelfMix(chi).
 
-    [a1, a2, b1, b2] = Dense([x, N(chi)]),  a3 = Dense(N(chi2)).
+    [a1, a2, b1, b2] = Dense([x, N(chi)]),  a3 = Dense(N(chi2)), with the invariant N of the form.
 
     Source: So3krates (NeurIPS 2022), interaction block.
     """
@@ -64,10 +63,10 @@ class SelfMixExchange(nn.Module):
         degrees, F = self.config.degrees, self.config.features
         n = len(degrees)
         chi2 = SelfMix(degrees, name="selfmix")(chi)
-        inputs = jnp.concatenate([x, degree_norms(chi, degrees)], axis=-1)
+        inputs = jnp.concatenate([x, degree_invariants(chi, self.config)], axis=-1)
         gates = nn.Dense(2 * F + 2 * n, name="gates")(inputs)
         a1, a2, b1, b2 = jnp.split(gates, (F, 2 * F, 2 * F + n), axis=-1)
-        a3 = nn.Dense(F, name="from_mixed")(degree_norms(chi2, degrees))
+        a3 = nn.Dense(F, name="from_mixed")(degree_invariants(chi2, self.config))
         x = (x + a1 + a2 * a3) / math.sqrt(3)
         chi = chi + repeat_degrees(b1, degrees) * chi + repeat_degrees(b2, degrees) * chi2
         return x, chi
@@ -86,6 +85,6 @@ class GatedExchange(nn.Module):
         self, x: Float[Array, "atoms F"], chi: Float[Array, "atoms m_tot"]
     ) -> tuple[Float[Array, "atoms F"], Float[Array, "atoms m_tot"]]:
         degrees, F = self.config.degrees, self.config.features
-        inputs = jnp.concatenate([x, degree_contractions(chi, degrees)], axis=-1)
+        inputs = jnp.concatenate([x, degree_invariants(chi, self.config)], axis=-1)
         gates = nn.Dense(F + len(degrees), name="gates")(inputs)
         return x + gates[:, :F], chi + repeat_degrees(gates[:, F:], degrees) * chi

@@ -19,7 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from so3krates_lite.safe import safe_sqrt
+from so3krates_lite.config import So3kratesConfig
+from so3krates_lite.safe import safe_norm, safe_sqrt, smooth_sqrt
 
 
 @lru_cache
@@ -75,16 +76,48 @@ def _sum_within_degrees(
 def degree_norms(
     chi: Float[Array, "*any m_tot"], degrees: tuple[int, ...]
 ) -> Float[Array, "*any degrees"]:
-    """N_l = sqrt(sum_m chi_lm^2): the length of each degree (variant "paper")."""
+    """N_l = sqrt(sum_m chi_lm^2): the length of each degree ("norm", the paper's).
+
+    A cone at zero, where an atom's symmetry lets a degree vanish: its derivative is defined as zero
+    there, and is that of a length everywhere else.
+    """
     return safe_sqrt(_sum_within_degrees(chi * chi, degrees))
+
+
+def smooth_degree_norms(
+    chi: Float[Array, "*any m_tot"], degrees: tuple[int, ...]
+) -> Float[Array, "*any degrees"]:
+    """sqrt(N_l^2 + rounded^2) - rounded: lengths without the cone's tip ("smooth"), see `safe`."""
+    return smooth_sqrt(_sum_within_degrees(chi * chi, degrees))
 
 
 def degree_contractions(
     chi: Float[Array, "*any m_tot"], degrees: tuple[int, ...]
 ) -> Float[Array, "*any degrees"]:
-    """c_l = sum_m chi_lm^2 / sqrt(2l+1): the coupling to degree 0, smooth at zero ("v0.3")."""
+    """c_l = sum_m chi_lm^2 / sqrt(2l+1): the coupling to degree 0, smooth ("contraction")."""
     weight = jnp.asarray([1 / np.sqrt(2 * l + 1) for l in degrees], chi.dtype)
     return _sum_within_degrees(chi * chi, degrees) * weight
+
+
+_INVARIANTS = {
+    "norm": degree_norms,
+    "smooth": smooth_degree_norms,
+    "contraction": degree_contractions,
+}
+
+
+def degree_invariants(
+    chi: Float[Array, "*any m_tot"], config: So3kratesConfig
+) -> Float[Array, "*any degrees"]:
+    """What the network reads of an SPHC vector or of a difference of two: one number per degree."""
+    return _INVARIANTS[config.sphc_invariant](chi, config.degrees)
+
+
+def sphc_length(chi: Float[Array, "*any m_tot"], config: So3kratesConfig) -> Float[Array, "*any"]:
+    """Length over all degrees at once, with a rounded tip where the degrees have one."""
+    if config.sphc_invariant == "smooth":
+        return smooth_sqrt(jnp.sum(chi * chi, axis=-1))
+    return safe_norm(chi)
 
 
 @lru_cache

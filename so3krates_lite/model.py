@@ -33,9 +33,9 @@ from so3krates_lite.exchange import GatedExchange, SelfMixExchange
 from so3krates_lite.filters import SphericalFilter
 from so3krates_lite.graph import Batch, PairList, Pairs, PairVectors
 from so3krates_lite.harmonics import (
-    degree_contractions,
-    degree_norms,
+    degree_invariants,
     parity_of_component,
+    sphc_length,
     spherical_harmonics,
 )
 from so3krates_lite.passes import FILTERS_KEPT, PAIRS_KEPT, Collect, pairs_per_pass
@@ -107,7 +107,7 @@ class Layer(nn.Module):
         geometric_filter = SphericalFilter(config, name="geometric_filter")
         feature_attention = FeatureAttention(config, name="feature_attention")
         geometric_attention = GeometricAttention(config, name="geometric_attention")
-        exchange = SelfMixExchange if config.variant == "paper" else GatedExchange
+        exchange = SelfMixExchange if config.mixes_degrees else GatedExchange
         exchange = exchange(config, name="exchange")
         x, chi = state
 
@@ -122,7 +122,8 @@ class Layer(nn.Module):
             dx, dchi = checkpoint_name((dx, dchi), "collected")
             return exchange(x + dx, chi + dchi), None
 
-        n_ij = sphc_distances(*local.pairs.ends(chi), config)
+        chi_i, chi_j = local.pairs.ends(chi)
+        n_ij = degree_invariants(chi_j - chi_i, config)
         w_ij = checkpoint_name(feature_filter(local.e_ij, n_ij), "filters")
         neighbourhoods = [local]
         filters = [checkpoint_name(geometric_filter(local.e_ij, n_ij), "filters")]
@@ -131,9 +132,11 @@ class Layer(nn.Module):
         if far is not None:
             chi_i, chi_j = far.pairs.ends(chi)
             X_ij = safe_norm(chi_j - chi_i)
+            far_by = sphc_length(chi_j - chi_i, config), far.phi_ij, far.pairs
             neighbourhoods.append(far)
-            filters.append(geometric_filter(far.e_ij, sphc_distances(chi_i, chi_j, config)))
-            weights.append(spherical_weights(X_ij, far.phi_ij, far.pairs, config.spherical_radius))
+            n_ij = degree_invariants(chi_j - chi_i, config)
+            filters.append(geometric_filter(far.e_ij, n_ij))
+            weights.append(spherical_weights(*far_by, config.spherical_radius))
 
         dx, feature = feature_attention(x, w_ij, local, self.record, switched.get("feature"))
         switches = [switched.get(block) for block in ("geometric", "spherical")]
@@ -146,14 +149,6 @@ class Layer(nn.Module):
             return (x, chi), None
         spherical = geometric[1] if far is not None else None
         return (x, chi), LayerRecord(feature, geometric[0], chi, spherical, X_ij)
-
-
-def sphc_distances(
-    chi_i: Float[Array, "pairs m_tot"], chi_j: Float[Array, "pairs m_tot"], config: So3kratesConfig
-) -> Float[Array, "pairs degrees"]:
-    """n_ij: how far two atoms are apart in SPHC space, degree by degree."""
-    invariants = degree_norms if config.variant == "paper" else degree_contractions
-    return invariants(chi_j - chi_i, config.degrees)
 
 
 def local_messages(
@@ -171,7 +166,7 @@ def local_messages(
     """
     e_ij, phi_ij, Y_ij = of_pairs
     (chi_i, *roles_i), (chi_j, *roles_j) = first, second
-    n_ij = sphc_distances(chi_i, chi_j, config)
+    n_ij = degree_invariants(chi_j - chi_i, config)
     network = SphericalFilter(config, parent=None)
     w_ij, u_ij = (network.apply({"params": params}, e_ij, n_ij) for params in networks)
     alphas = coefficients(roles_i[0], roles_j[0], w_ij, config.heads)

@@ -75,6 +75,11 @@ def polynomial(t):
     return 1 - 28 * t**6 + 48 * t**7 - 21 * t**8 if t < 1 else 0.0
 
 
+def rounded(square):
+    """A length whose tip is rounded off within 0.2 of zero."""
+    return np.sqrt(square + 0.2**2) - 0.2
+
+
 class Oracle:
     """One molecule through the network; the attributes are what an attention record holds.
 
@@ -84,7 +89,7 @@ class Oracle:
 
     def __init__(self, config, params, numbers, positions, charge=0.0, multiplicity=1) -> None:
         self.config, self.degrees = config, config.degrees
-        self.paper = config.variant == "paper"
+        self.paper = config.variant in ("paper", "smooth")
         self.slices, start = [], 0
         for degree in self.degrees:
             self.slices.append(slice(start, start + 2 * degree + 1))
@@ -163,7 +168,11 @@ class Oracle:
 
     def invariants(self, chi: np.ndarray) -> np.ndarray:
         squares = np.array([(chi[s] ** 2).sum() for s in self.slices])
-        return np.sqrt(squares) if self.paper else squares / np.sqrt(2 * np.array(self.degrees) + 1)
+        if self.config.sphc_invariant == "smooth":
+            return rounded(squares)
+        if self.config.sphc_invariant == "norm":
+            return np.sqrt(squares)
+        return squares / np.sqrt(2 * np.array(self.degrees) + 1)
 
     def layer(self, p, x, chi):
         n = len(x)
@@ -207,13 +216,15 @@ class Oracle:
     def spherical_neighbours(self, chi):
         """Distance in SPHC space of every far pair, and how far j is a neighbour of i there."""
         X = {(i, j): np.linalg.norm(chi[j] - chi[i]) for i, j in self.far_pairs}
+        smooth = self.config.sphc_invariant == "smooth"
+        length = {pair: rounded(X[pair] ** 2) if smooth else X[pair] for pair in X}
         nearness = {}
         for i, j in self.far_pairs:
             others = [k for one, k in self.far_pairs if one == i]
             # all others within reach and the atom itself, each counted as the long cutoff leaves it
             atoms = 1 + sum(self.far_phi[i, k] for k in others)
-            total = sum(self.far_phi[i, k] * np.exp(X[i, k]) for k in others)
-            share = np.exp(X[i, j]) / total
+            total = sum(self.far_phi[i, k] * np.exp(length[i, k]) for k in others)
+            share = np.exp(length[i, j]) / total
             border = self.config.spherical_radius / atoms
             nearness[i, j] = self.far_phi[i, j] * polynomial(share / border)
         return X, nearness

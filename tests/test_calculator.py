@@ -28,7 +28,7 @@ CUTOFF = 2.5
 @pytest.fixture(scope="module")
 def potential() -> Potential:
     """Untrained, trained on H, C and O as far as its shifts tell."""
-    config = So3kratesConfig(features=12, layers=2, heads=2, cutoff=CUTOFF, sphc_start="smooth")
+    config = So3kratesConfig(features=12, layers=2, heads=2, cutoff=CUTOFF)
     shift = np.zeros(100)
     shift[[1, 6, 8]] = -13.6, -1030.0, -2040.0
     random = Potential.random(config, precision="float64")

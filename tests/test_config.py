@@ -28,6 +28,7 @@ IMPOSSIBLE = [
     {"cutoff": "5"},
     {"radial_hidden": 0},
     {"sphc_start": "warm"},
+    {"sphc_invariant": "cone"},
     {"sphc_normalization": 0},
 ]
 
@@ -51,9 +52,17 @@ def test_settings_survive_a_round_trip(config):
 
 
 def test_variant_sets_what_it_stands_for():
-    assert So3kratesConfig().sphc_start == "mean"
+    paper, smooth = So3kratesConfig(variant="paper"), So3kratesConfig()
+    assert (paper.sphc_start, paper.sphc_invariant) == ("mean", "norm")
+    assert (smooth.variant, smooth.sphc_start, smooth.sphc_invariant) == ("smooth",) * 3
     later = So3kratesConfig(variant="v0.3")
-    assert (later.sphc_start, later.radial_hidden, later.spherical_hidden) == ("zero", 132, 33)
+    assert (later.sphc_start, later.sphc_invariant) == ("zero", "contraction")
+    assert (later.radial_hidden, later.spherical_hidden) == (132, 33)
+
+
+def test_a_file_of_before_there_was_a_choice_means_the_paper_s_norm():
+    saved = {k: v for k, v in So3kratesConfig("paper").to_dict().items() if k != "sphc_invariant"}
+    assert So3kratesConfig.from_dict(saved) == So3kratesConfig("paper")
 
 
 @pytest.mark.parametrize("name", ["float16", "double-ish", None, 64])

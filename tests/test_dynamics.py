@@ -19,7 +19,7 @@ from so3krates_lite.potential import Potential
 
 @pytest.fixture(scope="module")
 def potential() -> Potential:
-    config = So3kratesConfig(features=12, layers=2, heads=2, cutoff=2.5, sphc_start="smooth")
+    config = So3kratesConfig(features=12, layers=2, heads=2, cutoff=2.5)
     return Potential.random(config, precision="float64")
 
 

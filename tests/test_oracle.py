@@ -13,7 +13,7 @@ from so3krates_lite.potential import energy
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
-# (variant, start, degrees, radial_cutoff, more): all starts of both variants, degrees up to 3
+# (variant, start, degrees, radial_cutoff, more): all starts, all variants, degrees up to 3
 CASES = [
     ("paper", "mean", (1, 2, 3), True, {}),
     ("paper", "smooth", (1, 2, 3), False, {}),
@@ -25,7 +25,8 @@ CASES = [
     ("v0.3", "sum", (1, 2, 3), False, {}),
     ("paper", "mean", (1, 2), True, {"spherical_radius": 1.0}),
     ("v0.3", "smooth", (1, 2), False, {"spherical_radius": 2.5, "long_cutoff": 4.0}),
-    ("paper", "smooth", (1, 2), False, {"charge_embedding": True, "spin_embedding": True}),
+    ("smooth", "smooth", (1, 2), False, {"charge_embedding": True, "spin_embedding": True}),
+    ("smooth", "smooth", (1, 2), False, {"spherical_radius": 1.5}),
 ]
 FRAMES = stack(*(molecule(n, seed=n) for n in (6, 1, 4, 2))).replace(
     total_charge=np.array([-1.0, 2.0, 0.0, 1.0]), spin_multiplicity=np.array([1, 2, 3, 2])

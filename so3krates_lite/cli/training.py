@@ -25,13 +25,14 @@ from so3krates_lite.errors import UserError
 from so3krates_lite.training.config import TrainConfig
 
 SO3KRATES_OPTIONS = {
-    "variant": "which public form is computed: paper, or v0.3 (the later code)",
+    "variant": "which form is computed: paper, smooth (without its kinks) or v0.3 (the later code)",
     "features": "F, width of the atoms' features",
     "layers": "number of layers",
     "degrees": "degrees of the spherical harmonic coordinates",
     "heads": "heads of the feature attention",
     "cutoff": "radius of the neighbourhood in Å",
-    "sphc_start": "mean, smooth, sum or zero",
+    "sphc_start": "mean, smooth, sum or zero; else the variant's",
+    "sphc_invariant": "what is read of SPHCs: norm, smooth or contraction; else the variant's",
     "spherical_radius": "kappa, radius of the spherical neighbourhood in 1/n (the paper's is 1)",
     "long_cutoff": "longest distance in the spherical neighbourhood in Å",
     "charge_embedding": "read the total charge",
@@ -108,6 +109,7 @@ def _add_fields(group, cls: type, options: dict[str, str]) -> None:
     kinds = {
         "max_minutes": float,
         "sphc_start": str,
+        "sphc_invariant": str,
         "spherical_radius": float,
         "long_cutoff": float,
         "seed": seed_number,

@@ -25,7 +25,7 @@ from so3krates_lite.training import TrainConfig
 if TYPE_CHECKING:
     from so3krates_lite.training.progress import Progress
 
-MODEL = So3kratesConfig(features=48, layers=2, cutoff=6.0, radial_hidden=64, sphc_start="smooth")
+MODEL = So3kratesConfig(features=48, layers=2, cutoff=6.0, radial_hidden=64)
 MODELS: dict[str, So3kratesConfig] = {
     "positions only": MODEL,
     "positions and charge": replace(MODEL, charge_embedding=True),

@@ -26,7 +26,7 @@ from so3krates_lite.training import TrainConfig
 if TYPE_CHECKING:
     from so3krates_lite.training.progress import Progress
 
-MODEL = So3kratesConfig(features=48, layers=2, cutoff=3.0, radial_hidden=64, sphc_start="smooth")
+MODEL = So3kratesConfig(features=48, layers=2, cutoff=3.0, radial_hidden=64)
 MODELS: dict[str, So3kratesConfig] = {
     "local": MODEL,
     "spherical": replace(MODEL, spherical_radius=1.0),

@@ -43,7 +43,6 @@ MODEL = So3kratesConfig(
     layers=3,
     cutoff=3.0,
     radial_hidden=64,
-    sphc_start="smooth",
 )
 MODELS: dict[str, So3kratesConfig] = {
     "local": MODEL,

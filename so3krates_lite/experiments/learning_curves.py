@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from so3krates_lite.training.progress import Progress
 
 MODEL = So3kratesConfig(
-    features=48, layers=2, radial_hidden=64, spherical_hidden=16, sphc_start="smooth"
+    features=48, layers=2, radial_hidden=64, spherical_hidden=16
 )
 SETTINGS = TrainConfig(batch_size=5, learning_rate=4e-3, schedule="cosine")
 SIZES = (50, 100, 200, 400)
