@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 MODEL = So3kratesConfig(
     features=48, layers=2, radial_hidden=64, spherical_hidden=16, sphc_start="smooth"
 )
-SETTINGS = TrainConfig(batch_size=5, learning_rate=4e-3, schedule="cosine")
+SETTINGS = TrainConfig(optimiser="adam", batch_size=5, learning_rate=4e-3, schedule="cosine")
 SIZES = (50, 100, 200, 400)
 HIGHEST = (0, 1, 2, 3)
 STEPS = 2000
@@ -235,6 +235,8 @@ def read_points(
         lines = path.read_text(encoding="utf-8").splitlines()
         head = [line[2:].split(": ", 1) for line in lines if line.startswith("# ")]
         facts = {name: json.loads(value) for name, value in head}
+        if "training" in facts:  # Adam's, where it does not say
+            facts["training"] = {"optimiser": "adam", **facts["training"]}
         rows = csv.DictReader(line for line in lines if not line.startswith("#"))
         names = [f.name for f in fields(LearningPoint)]
         if rows.fieldnames != names:
