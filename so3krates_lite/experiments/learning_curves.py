@@ -235,8 +235,6 @@ def read_points(
         lines = path.read_text(encoding="utf-8").splitlines()
         head = [line[2:].split(": ", 1) for line in lines if line.startswith("# ")]
         facts = {name: json.loads(value) for name, value in head}
-        if "training" in facts:  # Adam's, where it does not say
-            facts["training"] = {"optimiser": "adam", **facts["training"]}
         rows = csv.DictReader(line for line in lines if not line.startswith("#"))
         names = [f.name for f in fields(LearningPoint)]
         if rows.fieldnames != names:
@@ -249,8 +247,10 @@ def read_points(
         ]
     except (OSError, TypeError, ValueError) as error:
         raise UserError(f"{path} holds no learning curves that can be read ({error}).") from None
+    # a file from before there was a choice of optimisers is Adam's
+    made = {**facts, "training": {"optimiser": "adam", **facts.get("training", {})}}
     for name in ("model", "training", "valid frames"):
-        if wanted is not None and facts.get(name) != wanted[name]:
+        if wanted is not None and made.get(name) != wanted[name]:
             raise UserError(
                 f"{path} holds results of another setting of {name!r} than this one: "
                 f"name another folder, or remove that file."
