@@ -71,7 +71,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         precision_of(self.precision)
         rates = {"muon": 1e-2, "adam": 1e-3}
-        require(self.optimiser in rates, "optimiser", self.optimiser, f"one of {tuple(rates)}")
+        known = tuple(rates)
+        require(self.optimiser in known, "optimiser", self.optimiser, f"one of {known}")
         if self.learning_rate is None:
             object.__setattr__(self, "learning_rate", rates[self.optimiser])
         for name in ("epochs", "batch_size", "learning_rate", "clip_norm", "plateau_patience"):

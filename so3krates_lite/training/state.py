@@ -8,7 +8,6 @@ are a dozen. Muon treats matrices of one shape alike, and finds them one after a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
 from so3krates_lite.runtime import Compiled
@@ -35,54 +33,69 @@ class Layout:
     """Where each leaf of the tree of parameters stands in the vector.
 
     For Adam the order is the tree's. For Muon the matrices come first, those of one shape beside
-    one another, so that they are one stack without a copy.
+    one another, so that they are one stack without a copy. Both parts are filled up to whole
+    blocks.
 
     Args:
         tree: the structure of the parameters
-        first, rest: places of leaves in the tree, in the vector's order
+        shapes: of the leaves, in the tree's order
+        first: places in that order of the leaves that stand first
         matrices: number, rows and columns of what stands first; None: Adam is for all
     """
 
     tree: Any
+    shapes: tuple[tuple[int, ...], ...]
     first: tuple[int, ...]
-    rest: tuple[int, ...]
     matrices: Matrices | None
 
     @property
-    def size(self) -> int:
-        """Length of what stands first, in whole blocks."""
-        return _in_blocks(sum(math.prod(shape) for shape in self.matrices or ()))
+    def parts(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The places of leaves in the order of the vector: what stands first, and the rest."""
+        return self.first, tuple(k for k in range(len(self.shapes)) if k not in self.first)
 
-    def in_one_vector(self, params: dict) -> tuple[Vector, Callable[[Vector], Any]]:
-        """All leaves one after another, filled up to whole blocks; and the way back."""
-        leaves = jax.tree.leaves(params)
-        parts = [[leaves[place] for place in places] for places in (self.first, self.rest)]
-        for part in parts:
-            length = sum(leaf.size for leaf in part)
-            part.append(jnp.zeros(_in_blocks(length) - length, leaves[0].dtype))
-        return ravel_pytree(parts)
+    def optimiser(self, clip_norm: float | Float[Array, ""]) -> optax.GradientTransformation:
+        """What a gradient in one vector is handed to."""
+        size = _in_blocks(sum(math.prod(self.shapes[place]) for place in self.first))
+        return optimiser(clip_norm, self.matrices, size)
 
-    def restored(self, parts: list) -> dict:
-        """The tree of parameters of what the way back gives."""
-        leaves = dict(zip(self.first + self.rest, parts[0][:-1] + parts[1][:-1], strict=True))
+    def in_one_vector(self, params: dict) -> Vector:
+        """All leaves one after another."""
+        leaves, pieces, length = jax.tree.leaves(params), [], 0
+        for places in self.parts:
+            pieces += [leaves[place].reshape(-1) for place in places]
+            length += sum(leaves[place].size for place in places)
+            pieces.append(jnp.zeros(_in_blocks(length) - length, leaves[0].dtype))
+            length = _in_blocks(length)
+        return jnp.concatenate(pieces)
+
+    def params(self, vector: Vector) -> dict:
+        """The leaves that stand in a vector, as the network takes them."""
+        leaves, begin = {}, 0
+        for places in self.parts:
+            for place in places:
+                end = begin + math.prod(self.shapes[place])
+                leaves[place] = vector[begin:end].reshape(self.shapes[place])
+                begin = end
+            begin = _in_blocks(begin)
         return jax.tree.unflatten(self.tree, [leaves[place] for place in sorted(leaves)])
 
 
 def layout_of(params: dict, kind: Optimiser, trained: tuple[str, ...] | None = None) -> Layout:
-    """The layout for an optimiser; only of the ``trained`` parts are there matrices to move."""
+    """The layout for an optimiser; Muon's matrices are those of the ``trained`` parts only."""
     leaves, tree = jax.tree.flatten_with_path(params)
+    shapes = tuple(leaf.shape for _, leaf in leaves)
+    if kind == "adam":
+        return Layout(tree, shapes, (), None)
     stacks: dict[tuple[int, int], list[int]] = {}
-    if kind == "muon":
-        for place, (path, leaf) in enumerate(leaves):
-            if is_stack_of_matrices(path, leaf) and (trained is None or path[0].key in trained):
-                stacks.setdefault(leaf.shape[-2:], []).append(place)
+    for place, (path, leaf) in enumerate(leaves):
+        if is_stack_of_matrices(path, leaf) and (trained is None or path[0].key in trained):
+            stacks.setdefault(leaf.shape[-2:], []).append(place)
     first = tuple(place for places in stacks.values() for place in places)
-    rest = tuple(place for place in range(len(leaves)) if place not in first)
     matrices = tuple(
-        (sum(math.prod(leaves[place][1].shape[:-2]) for place in places), *shape)
+        (sum(math.prod(shapes[place][:-2]) for place in places), *shape)
         for shape, places in stacks.items()
     )
-    return Layout(tree, first, rest, matrices if kind == "muon" else None)
+    return Layout(tree, shapes, first, matrices)
 
 
 def _in_blocks(length: int) -> int:
@@ -98,12 +111,11 @@ class State:
     optimiser: optax.OptState
     step: Int[Array, ""]
     layout: Layout = struct.field(pytree_node=False)
-    unravel: Callable[[Vector], Any] = struct.field(pytree_node=False)
 
     @property
     def params(self) -> dict:
         """The weights as the network takes them."""
-        return self.layout.restored(self.unravel(self.weights))
+        return self.layout.params(self.weights)
 
     def moved(
         self,
@@ -113,16 +125,15 @@ class State:
         ema_decay: Float[Array, ""],
     ) -> tuple[State, Float[Array, ""]]:
         """The state after a step against ``gradient``, and the gradient's norm before clipping."""
-        slope, _ = self.layout.in_one_vector(gradient)
-        steps = optimiser(clip_norm, self.layout.matrices, self.layout.size)
-        direction, moments = steps.update(slope, self.optimiser)
+        slope = self.layout.in_one_vector(gradient)
+        direction, moments = self.layout.optimiser(clip_norm).update(slope, self.optimiser)
         weights = self.weights - learning_rate * direction
         # early on the mean follows quickly, so that it forgets the random start
         count = self.step.astype(learning_rate.dtype)
         decay = jnp.minimum(ema_decay, (1 + count) / (10 + count))
         # in this form the mean of equal numbers is exactly that number: what is not trained stays
         mean = self.mean_weights + (1 - decay) * (weights - self.mean_weights)
-        moved = State(weights, mean, moments, self.step + 1, self.layout, self.unravel)
+        moved = State(weights, mean, moments, self.step + 1, self.layout)
         return moved, optax.tree.norm(slope)
 
 
@@ -132,10 +143,10 @@ def start_state(
 ) -> State:
     """The state before the first step of an optimiser, for the ``trained`` parts; None: all."""
     layout = layout_of(params, kind, trained)
-    weights, unravel = layout.in_one_vector(params)
+    weights = layout.in_one_vector(params)
     # clipping keeps no state, so its limit does not matter here
-    moments = optimiser(1.0, layout.matrices, layout.size).init(weights)
-    return State(weights, jnp.copy(weights), moments, jnp.asarray(0), layout, unravel)
+    moments = layout.optimiser(clip_norm=1.0).init(weights)
+    return State(weights, jnp.copy(weights), moments, jnp.asarray(0), layout)
 
 
 @partial(Compiled, once=True, static_argnames="mean")
