@@ -22,7 +22,7 @@ class Ours(JaxImplementation):
     """So3krates-lite. A call of the epoch's program runs several steps of a small batch."""
 
     def __init__(self, frames: Frames, config: So3kratesConfig, batch_size: int) -> None:
-        self.config, settings = config, TrainConfig(batch_size=batch_size)
+        self.config, settings = config, TrainConfig(optimiser="adam", batch_size=batch_size)
         self.steps_per_call = 5 if batch_size <= 10 else 1
         begin = time.perf_counter()
         batch = make_batch(frames, config)

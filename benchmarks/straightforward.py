@@ -208,7 +208,8 @@ class Straightforward(JaxImplementation):
     def __init__(self, frames: Frames, config: So3kratesConfig, batch_size: int) -> None:
         if config.variant != "paper" or config.sphc_start != "mean":
             raise UserError('The straightforward version knows variant "paper", start "mean" only.')
-        self.config, self.settings = config, TrainConfig(batch_size=batch_size)
+        self.config = config
+        self.settings = TrainConfig(optimiser="adam", batch_size=batch_size)
         begin = time.perf_counter()
         batch = make_batch(frames, config)
         self.neighbours = time.perf_counter() - begin

@@ -54,6 +54,7 @@ def run_demo(folder: str | Path = "demo", minutes: float = 1.0) -> Path:
     settings = TrainConfig(
         epochs=10_000,
         max_minutes=minutes,
+        optimiser="adam",
         batch_size=10,
         learning_rate=1e-4,
         schedule="constant",

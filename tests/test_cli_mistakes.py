@@ -103,6 +103,18 @@ ARGUMENTS = {
         ["train", "ethanol-gfn2", "--folder", "f", "--learning-rate", "inf"],
         "learning_rate",
     ),
+    "a rate of nothing": (
+        ["train", "ethanol-gfn2", "--folder", "f", "--learning-rate", "0"],
+        "learning_rate",
+    ),
+    "unknown optimiser": (
+        ["train", "ethanol-gfn2", "--folder", "f", "--optimiser", "sgd"],
+        "('muon', 'adam')",
+    ),
+    "resume with another optimiser": (
+        ["train", "ethanol-gfn2", "--folder", "f", "--resume", "--optimiser", "adam"],
+        "--optimiser",
+    ),
     "negative time": (
         ["train", "ethanol-gfn2", "--folder", "f", "--max-minutes", "-1"],
         "max_minutes",

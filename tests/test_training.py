@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from optax.contrib import MuonDimensionNumbers
+from optax.contrib import muon as optax_muon
 
+from so3krates_lite import storage
 from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.datasets import load
 from so3krates_lite.datasets.splits import Split, random_split
@@ -23,6 +28,7 @@ from so3krates_lite.errors import UserError
 from so3krates_lite.potential import Potential
 from so3krates_lite.training import TrainConfig, loop, train
 from so3krates_lite.training.loop import TrainingDiverged
+from so3krates_lite.training.muon import orthogonalised
 from so3krates_lite.training.progress import NotebookProgress, Silent, TerminalProgress
 from so3krates_lite.training.run import STATE_KIND, STATE_VERSION, RunFolder
 from so3krates_lite.training.state import BLOCK, params_of, start_state
@@ -116,6 +122,99 @@ def test_one_vector_is_moved_as_its_leaves_are():
     assert state.weights.shape == (BLOCK,) and not state.weights[46:].any()
 
 
+def small_network(rng) -> dict:
+    """Every kind of leaf: kernels with and without axes of layers and heads, and what is none."""
+    shapes = {
+        "embedding": (6, 5),
+        "head": {"hidden": {"kernel": (5, 5), "bias": (5,)}, "out": {"kernel": (5, 1)}},
+        "layers": {
+            "query": {"kernel": (2, 3, 4, 4), "bias": (2, 3, 4)},
+            "radial": {"kernel": (2, 5, 7), "bias": (2, 7)},
+            "selfmix": {"c": (2, 3, 3, 3)},
+            "value": {"kernel": (2, 3, 4, 4)},
+            "wide": {"centre_kernel": (7, 5)},
+        },
+    }
+    shape = partial(jax.tree.map, is_leaf=lambda leaf: isinstance(leaf, tuple))
+    return shape(lambda leaf: jnp.asarray(rng.normal(size=leaf)), shapes)
+
+
+def one_by_one(tree: dict) -> list:
+    """Single matrices by Muon, one leaf each; then all else, which is Adam's."""
+    flat = storage.flatten(tree)
+    kernels = [
+        leaf.reshape(-1, *leaf.shape[-2:])
+        for name, leaf in flat.items()
+        if name.endswith("kernel") and "out" not in name
+    ]
+    others = [leaf for name, leaf in flat.items() if "kernel" not in name or "out" in name]
+    return [[matrix for stack in kernels for matrix in stack], others]
+
+
+def test_each_matrix_of_a_stack_is_moved_on_its_own():
+    """Muon over one vector against optax, head by head and layer by layer."""
+    rng = np.random.default_rng(1)
+    with jax.enable_x64(True):
+        params, rate, decay = small_network(rng), 1e-2, 0.9
+        state = start_state(params, "muon")
+        ours, mean = one_by_one(params), one_by_one(params)
+        kinds = [[MuonDimensionNumbers() for _ in ours[0]], [None for _ in ours[1]]]
+        for step, clip_norm in enumerate((1.0, 100.0, 1.0, 1.0)):
+            muon = optax_muon(
+                rate,
+                adam_learning_rate=0.3 * rate,
+                muon_weight_dimension_numbers=kinds,
+                consistent_rms=0.2,
+            )
+            chain = optax.chain(optax.clip_by_global_norm(clip_norm), muon)
+            theirs = chain.init(ours) if step == 0 else theirs
+            gradient = small_network(rng)
+            update, theirs = jax.jit(chain.update)(one_by_one(gradient), theirs, ours)
+            ours = optax.apply_updates(ours, update)
+            kept = min(decay, (1 + step) / (10 + step))
+            mean = jax.tree.map(lambda m, p, kept=kept: kept * m + (1 - kept) * p, mean, ours)
+            state, norm = state.moved(gradient, jnp.asarray(rate), clip_norm, decay)
+            assert norm == pytest.approx(float(optax.tree.norm(gradient)), rel=1e-13)
+        for expected, found in ((ours, params_of(state, False)), (mean, params_of(state, True))):
+            close = partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-12)
+            jax.tree.map(close, one_by_one(found), expected)
+    assert state.layout.matrices == ((1, 5, 5), (12, 4, 4), (2, 5, 7), (1, 7, 5))
+    assert (
+        state.weights.shape == (2 * BLOCK,) and not state.weights[25 + 192 + 70 + 35 : BLOCK].any()
+    )
+
+
+def test_orthogonalised_matrix_keeps_its_directions_and_evens_out_their_lengths():
+    rng = np.random.default_rng(2)
+    for shape in ((3, 8, 12), (3, 12, 8)):
+        x = rng.normal(size=shape).astype(np.float32)
+        x[1] = 0.0
+        found = np.asarray(orthogonalised(jnp.asarray(x)))
+        assert not found[1].any()
+        for k in (0, 2):
+            U, _, Vt = np.linalg.svd(x[k], full_matrices=False)
+            inner = U.T @ found[k] @ Vt.T
+            assert np.abs(inner - np.diag(np.diag(inner))).max() < 1e-4
+            assert np.diag(inner).min() > 0.6 and np.diag(inner).max() < 1.3
+        np.testing.assert_allclose(orthogonalised(100 * jnp.asarray(x)), found, atol=1e-4)
+
+
+def test_parts_that_are_not_trained_stay_and_cost_muon_nothing():
+    rng = np.random.default_rng(3)
+    with jax.enable_x64(True):
+        params, gradient = small_network(rng), small_network(rng)
+        gradient["layers"] = jax.tree.map(jnp.zeros_like, gradient["layers"])
+        state = start_state(params, "muon", ("embedding", "head"))
+        assert state.layout.matrices == ((1, 5, 5),)
+        for _ in range(2):
+            state, _ = state.moved(gradient, jnp.asarray(0.1), 1.0, 0.9)
+        for mean in (False, True):
+            found = params_of(state, mean)
+            jax.tree.map(np.testing.assert_array_equal, found["layers"], params["layers"])
+            kernels = (tree["head"]["hidden"]["kernel"] for tree in (found, params))
+            assert not np.isclose(*kernels).any()
+
+
 def test_training_stops_when_its_time_is_up(frames, split):
     metrics = run(frames, split, settings=with_settings(max_minutes=1e-9, epochs=9)).metrics
     assert len(metrics) == 2
@@ -156,6 +255,36 @@ def test_resumed_run_gives_the_numbers_of_an_uninterrupted_one(
     assert without_time(resumed.metrics) == without_time(uninterrupted.metrics)
     for a, b in zip(leaves(resumed.potential), leaves(uninterrupted.potential), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_run_from_before_optimisers_had_names_resumes_as_adam(frames, split, tmp_path):
+    settings = with_settings(optimiser="adam")
+    whole = run(frames, split, settings=settings)
+    interrupt(frames, split, tmp_path / "run", after=2, model=MODEL, settings=settings)
+    folder = RunFolder(tmp_path / "run")
+    config = json.loads((folder.path / "config.json").read_text())
+    del config["training"]["optimiser"]
+    (folder.path / "config.json").write_text(json.dumps(config))
+    arrays, counters = storage.load_arrays(folder.state, STATE_KIND, STATE_VERSION)
+    del counters["optimiser"]
+    storage.save_arrays(folder.state, STATE_KIND, STATE_VERSION, arrays, counters)
+    assert folder.configuration()[1] == settings
+    resumed = train(frames, split, folder=folder.path, resume=True, progress=Silent())
+    assert without_time(resumed.metrics) == without_time(whole.metrics)
+    for a, b in zip(leaves(resumed.potential), leaves(whole.potential), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_state_of_another_optimiser_is_refused_and_left_alone(
+    frames, split, uninterrupted, tmp_path
+):
+    shutil.copytree(uninterrupted.folder, tmp_path / "run")
+    config = tmp_path / "run" / "config.json"
+    config.write_text(config.read_text().replace('"muon"', '"adam"'))
+    before = {path.name: path.read_bytes() for path in config.parent.iterdir()}
+    with pytest.raises(UserError, match=r"a run by muon, but .*config\.json says adam: put muon"):
+        train(frames, split, folder=config.parent, resume=True, progress=Silent())
+    assert {path.name: path.read_bytes() for path in config.parent.iterdir()} == before
 
 
 def test_killed_run_resumes_to_the_same_numbers(tmp_path):
@@ -289,10 +418,6 @@ def test_resuming_nothing_says_so(frames, split, tmp_path):
 
 @pytest.mark.parametrize("shorter", [False, True])
 def test_state_of_another_configuration_is_refused(frames, split, uninterrupted, tmp_path, shorter):
-    import shutil
-
-    from so3krates_lite import storage
-
     shutil.copytree(uninterrupted.folder, tmp_path / "run")
     folder = RunFolder(tmp_path / "run")
     state = {"weights": np.zeros(3)}
@@ -316,11 +441,29 @@ def test_split_of_other_data_is_refused(frames):
 
 
 @pytest.mark.parametrize(
-    "setting", [{"epochs": 0}, {"ema_decay": 1.0}, {"schedule": "steep"}, {"precision": "float16"}]
+    "setting",
+    [
+        {"epochs": 0},
+        {"ema_decay": 1.0},
+        {"schedule": "steep"},
+        {"precision": "float16"},
+        {"optimiser": "sgd"},
+        {"optimiser": None},
+        {"learning_rate": 0.0},
+        {"learning_rate": -1e-3, "optimiser": "adam"},
+        {"learning_rate": float("nan")},
+    ],
 )
 def test_impossible_setting_is_named(setting):
     with pytest.raises(UserError, match=next(iter(setting))):
         TrainConfig(**setting)
+
+
+def test_each_optimiser_has_a_rate_of_its_own():
+    assert (TrainConfig().optimiser, TrainConfig().learning_rate) == ("muon", 1e-2)
+    assert TrainConfig(optimiser="adam").learning_rate == 1e-3
+    assert TrainConfig(learning_rate=2e-3).learning_rate == 2e-3
+    assert TrainConfig.from_dict(TrainConfig().to_dict()) == TrainConfig()
 
 
 def test_unknown_setting_is_named():

@@ -54,7 +54,8 @@ TRAIN_OPTIONS = {
     "epochs": "passes over the training frames, at most",
     "max_minutes": "stop after so many minutes",
     "batch_size": "structures per step",
-    "learning_rate": "of Adam, at its highest",
+    "optimiser": "muon, or adam as the paper has it",
+    "learning_rate": "of Muon's matrices or of Adam, at its highest [0.01 or 0.001]",
     "schedule": "plateau, cosine, exponential or constant",
     "clip_norm": "largest norm of a gradient",
     "ema_decay": "of the running mean of the weights",
@@ -108,6 +109,7 @@ def _add_fields(group, cls: type, options: dict[str, str]) -> None:
     defaults = {field.name: field.default for field in dataclasses.fields(cls)}
     kinds = {
         "max_minutes": float,
+        "learning_rate": float,
         "sphc_start": str,
         "sphc_invariant": str,
         "spherical_radius": float,

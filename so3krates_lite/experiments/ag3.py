@@ -31,6 +31,7 @@ MODELS: dict[str, So3kratesConfig] = {
     "positions and charge": replace(MODEL, charge_embedding=True),
 }
 SETTINGS = TrainConfig(
+    optimiser="adam",
     epochs=60,
     batch_size=20,
     learning_rate=2e-3,

@@ -36,7 +36,12 @@ MODELS: dict[str, So3kratesConfig] = {
 # An epoch is as many steps as there are batches: small sets get more epochs, to the same steps.
 STEPS = 3000
 SETTINGS = TrainConfig(
-    batch_size=5, learning_rate=1e-3, schedule="cosine", energy_weight=0.1, forces_weight=0.9
+    optimiser="adam",
+    batch_size=5,
+    learning_rate=1e-3,
+    schedule="cosine",
+    energy_weight=0.1,
+    forces_weight=0.9,
 )
 
 # Energy RMSE in meV/atom and force RMSE in meV/Å on the full sets. 2G to 4G: Ko, Finkler, Goedecker

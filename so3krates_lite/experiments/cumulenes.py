@@ -49,6 +49,7 @@ MODELS: dict[str, So3kratesConfig] = {
     "spherical": replace(MODEL, spherical_radius=1.0),
 }
 SETTINGS = TrainConfig(
+    optimiser="adam",
     epochs=200,
     batch_size=10,
     learning_rate=2e-3,

@@ -23,6 +23,7 @@ from so3krates_lite.units import convert
 
 MODEL = GeomAttConfig()
 SETTINGS = TrainConfig(
+    optimiser="adam",
     epochs=400,
     batch_size=10,
     learning_rate=1e-3,

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 MODEL = So3kratesConfig(
     features=48, layers=2, radial_hidden=64, spherical_hidden=16
 )
-SETTINGS = TrainConfig(batch_size=5, learning_rate=4e-3, schedule="cosine")
+SETTINGS = TrainConfig(optimiser="adam", batch_size=5, learning_rate=4e-3, schedule="cosine")
 SIZES = (50, 100, 200, 400)
 HIGHEST = (0, 1, 2, 3)
 STEPS = 2000
@@ -247,8 +247,10 @@ def read_points(
         ]
     except (OSError, TypeError, ValueError) as error:
         raise UserError(f"{path} holds no learning curves that can be read ({error}).") from None
+    # a file from before there was a choice of optimisers is Adam's
+    made = {**facts, "training": {"optimiser": "adam", **facts.get("training", {})}}
     for name in ("model", "training", "valid frames"):
-        if wanted is not None and facts.get(name) != wanted[name]:
+        if wanted is not None and made.get(name) != wanted[name]:
             raise UserError(
                 f"{path} holds results of another setting of {name!r} than this one: "
                 f"name another folder, or remove that file."

@@ -11,6 +11,7 @@ from so3krates_lite.config import known_fields
 from so3krates_lite.errors import require
 from so3krates_lite.runtime import precision_of
 
+Optimiser = Literal["muon", "adam"]
 Schedule = Literal["plateau", "cosine", "exponential", "constant"]
 
 
@@ -23,7 +24,9 @@ class TrainConfig:
         max_minutes: stop after this much time of training, counted over resumed runs without the
             epoch in which each compiles; None: no limit
         batch_size: structures per step; an incomplete last batch of an epoch is left out
-        learning_rate: of Adam (beta 0.9, 0.999), at its highest
+        optimiser: "muon" (see `muon`; what is no matrix goes by Adam at 0.3 of the rate) or "adam",
+            the paper's (beta 0.9, 0.999)
+        learning_rate: of Muon's matrices, or of Adam, at its highest; None: 1e-2 or 1e-3
         schedule: "plateau" (factor ``plateau_factor`` after ``plateau_patience`` validations
             without improvement), "cosine" (a linear rise over the first 2 %, then down to 1 % over
             ``epochs``), "exponential" (factor 0.7 per 100,000 steps), "constant"
@@ -48,7 +51,8 @@ class TrainConfig:
     epochs: int = 1000
     max_minutes: float | None = None
     batch_size: int = 5
-    learning_rate: float = 1e-3
+    optimiser: Optimiser = "muon"
+    learning_rate: float | None = None
     schedule: Schedule = "plateau"
     plateau_factor: float = 0.5
     plateau_patience: int = 25
@@ -66,6 +70,11 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         precision_of(self.precision)
+        rates = {"muon": 1e-2, "adam": 1e-3}
+        known = tuple(rates)
+        require(self.optimiser in known, "optimiser", self.optimiser, f"one of {known}")
+        if self.learning_rate is None:
+            object.__setattr__(self, "learning_rate", rates[self.optimiser])
         for name in ("epochs", "batch_size", "learning_rate", "clip_norm", "plateau_patience"):
             value = getattr(self, name)
             require(0 < value < math.inf, name, value, "a finite number above 0")

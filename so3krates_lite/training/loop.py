@@ -190,7 +190,7 @@ def _train(
     else:
         params = initialise(jax.random.key(settings.seed), data.batch[:1], model)
     trained_parts = _trained_parts(params, settings.train_only)
-    state = start_state(params)
+    state = start_state(params, settings.optimiser, trained_parts)
     plateau_state = plateau.init(params)
     metrics: list[dict[str, float]] = []
     best_loss, since_best, spent, trained = math.inf, 0, 0.0, 0.0
@@ -262,6 +262,7 @@ def _train(
                     "since_best": since_best,
                     "wall_s": row["wall_s"],
                     "trained_s": trained,
+                    "optimiser": settings.optimiser,
                 }
                 run.save_state((state, plateau_state), counters)
             progress.update(row)

@@ -1,10 +1,11 @@
-"""Adam with clipping and a schedule, by optax."""
+"""Muon or Adam, with clipping and a schedule."""
 
 from __future__ import annotations
 
 import optax
 
 from so3krates_lite.training.config import TrainConfig
+from so3krates_lite.training.muon import Matrices, scale_by_muon
 
 
 def schedule(config: TrainConfig, steps_per_epoch: int) -> optax.Schedule:
@@ -19,9 +20,15 @@ def schedule(config: TrainConfig, steps_per_epoch: int) -> optax.Schedule:
     return optax.constant_schedule(peak)
 
 
-def optimiser(clip_norm: float) -> optax.GradientTransformation:
-    """Clip the global norm of the gradient, then scale by Adam; the step's length comes outside."""
-    return optax.chain(optax.clip_by_global_norm(clip_norm), optax.scale_by_adam())
+def optimiser(
+    clip_norm: float, matrices: Matrices | None = None, size: int = 0
+) -> optax.GradientTransformation:
+    """Clip the global norm of the gradient, then scale by Adam; the step's length comes outside.
+
+    With ``matrices``, by Muon: what they and ``size`` are is told by `scale_by_muon`.
+    """
+    scaled = optax.scale_by_adam() if matrices is None else scale_by_muon(matrices, size)
+    return optax.chain(optax.clip_by_global_norm(clip_norm), scaled)
 
 
 def plateau(config: TrainConfig) -> optax.GradientTransformationExtraArgs:

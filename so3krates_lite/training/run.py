@@ -89,7 +89,9 @@ class RunFolder:
                     f"{CONFIG_VERSION}: install the matching version."
                 )
             model = ModelConfig.from_dict(content["model"])
-            return model, TrainConfig.from_dict(content["training"]), content["facts"]
+            # runs from before there was a choice are Adam's
+            training = TrainConfig.from_dict({"optimiser": "adam", **content["training"]})
+            return model, training, content["facts"]
         except UserError as error:
             raise UserError(f"{path} cannot be used: {error}") from None
         except (KeyError, TypeError, ValueError) as error:
@@ -124,6 +126,13 @@ class RunFolder:
     def load_state(self, like: Any) -> tuple[Any, dict[str, float]]:
         """State and counters in the structure of ``like``."""
         arrays, counters = storage.load_arrays(self.state, STATE_KIND, STATE_VERSION)
+        wanted = self.configuration()[1].optimiser
+        made = counters.get("optimiser", wanted)
+        if made != wanted:
+            raise UserError(
+                f"{self.state} is the state of a run by {made}, but {self.path / 'config.json'} "
+                f"says {wanted}: put {made} back there, or start a new run."
+            )
         expected, structure = jax.tree.flatten(like)
         found = [arrays[name] for name in sorted(arrays)]
         shapes = [[np.shape(leaf) for leaf in leaves] for leaves in (found, expected)]
@@ -131,8 +140,9 @@ class RunFolder:
             numbers = [sum(math.prod(shape) for shape in one) for one in shapes]
             raise UserError(
                 f"{self.state} does not fit the run's settings: it holds {len(found)} arrays with "
-                f"{numbers[0]} numbers, {len(expected)} with {numbers[1]} are expected. Start a "
-                f"new run."
+                f"{numbers[0]} numbers, {len(expected)} with {numbers[1]} are expected, as if of "
+                f"another network or optimiser. Put {self.path / 'config.json'} back as it was, or "
+                f"start a new run."
             )
         rows = len(self.read_metrics())
         if rows < counters["epoch"]:

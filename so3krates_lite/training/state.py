@@ -2,52 +2,120 @@
 
 Clipping, Adam and the running mean treat every weight alike. Leaf by leaf they are some two hundred
 small operations, a fifth of all that XLA has to compile for a training step; over one vector they
-are a dozen.
+are a dozen. Muon treats matrices of one shape alike, and finds them one after another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
 from so3krates_lite.runtime import Compiled
+from so3krates_lite.training.config import Optimiser
+from so3krates_lite.training.muon import Matrices, Vector, is_stack_of_matrices
 from so3krates_lite.training.optimiser import optimiser
 
 # XLA cuts a vector among cores and SIMD lanes only where its length divides: Adam takes 0.3 ms
 # for 608,256 weights and 1.8 for 607,537.
 BLOCK = 1024
 
-Vector = Float[Array, "weights"]
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each leaf of the tree of parameters stands in the vector.
+
+    For Adam the order is the tree's. For Muon the matrices come first, those of one shape beside
+    one another, so that they are one stack without a copy. Both parts are filled up to whole
+    blocks.
+
+    Args:
+        tree: the structure of the parameters
+        shapes: of the leaves, in the tree's order
+        first: places in that order of the leaves that stand first
+        matrices: number, rows and columns of what stands first; None: Adam is for all
+    """
+
+    tree: Any
+    shapes: tuple[tuple[int, ...], ...]
+    first: tuple[int, ...]
+    matrices: Matrices | None
+
+    @property
+    def parts(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The places of leaves in the order of the vector: what stands first, and the rest."""
+        return self.first, tuple(k for k in range(len(self.shapes)) if k not in self.first)
+
+    def optimiser(self, clip_norm: float | Float[Array, ""]) -> optax.GradientTransformation:
+        """What a gradient in one vector is handed to."""
+        size = _in_blocks(sum(math.prod(self.shapes[place]) for place in self.first))
+        return optimiser(clip_norm, self.matrices, size)
+
+    def in_one_vector(self, params: dict) -> Vector:
+        """All leaves one after another."""
+        leaves, pieces, length = jax.tree.leaves(params), [], 0
+        for places in self.parts:
+            pieces += [leaves[place].reshape(-1) for place in places]
+            length += sum(leaves[place].size for place in places)
+            pieces.append(jnp.zeros(_in_blocks(length) - length, leaves[0].dtype))
+            length = _in_blocks(length)
+        return jnp.concatenate(pieces)
+
+    def params(self, vector: Vector) -> dict:
+        """The leaves that stand in a vector, as the network takes them."""
+        leaves, begin = {}, 0
+        for places in self.parts:
+            for place in places:
+                end = begin + math.prod(self.shapes[place])
+                leaves[place] = vector[begin:end].reshape(self.shapes[place])
+                begin = end
+            begin = _in_blocks(begin)
+        return jax.tree.unflatten(self.tree, [leaves[place] for place in sorted(leaves)])
 
 
-def in_one_vector(params: dict) -> tuple[Vector, Callable[[Vector], tuple[dict, Array]]]:
-    """All leaves one after another, filled up to whole blocks; and how to get (leaves, filling)."""
-    leaves = jax.tree.leaves(params)
-    filling = jnp.zeros(-sum(leaf.size for leaf in leaves) % BLOCK, leaves[0].dtype)
-    return ravel_pytree((params, filling))
+def layout_of(params: dict, kind: Optimiser, trained: tuple[str, ...] | None = None) -> Layout:
+    """The layout for an optimiser; Muon's matrices are those of the ``trained`` parts only."""
+    leaves, tree = jax.tree.flatten_with_path(params)
+    shapes = tuple(leaf.shape for _, leaf in leaves)
+    if kind == "adam":
+        return Layout(tree, shapes, (), None)
+    stacks: dict[tuple[int, int], list[int]] = {}
+    for place, (path, leaf) in enumerate(leaves):
+        if is_stack_of_matrices(path, leaf) and (trained is None or path[0].key in trained):
+            stacks.setdefault(leaf.shape[-2:], []).append(place)
+    first = tuple(place for places in stacks.values() for place in places)
+    matrices = tuple(
+        (sum(math.prod(shapes[place][:-2]) for place in places), *shape)
+        for shape, places in stacks.items()
+    )
+    return Layout(tree, shapes, first, matrices)
+
+
+def _in_blocks(length: int) -> int:
+    return -(-length // BLOCK) * BLOCK
 
 
 @struct.dataclass
 class State:
-    """Weights, their running mean, Adam's state and the number of steps taken."""
+    """Weights, their running mean, the optimiser's state and the number of steps taken."""
 
     weights: Vector
     mean_weights: Vector
     optimiser: optax.OptState
     step: Int[Array, ""]
-    unravel: Callable[[Vector], tuple[dict, Array]] = struct.field(pytree_node=False)
+    layout: Layout = struct.field(pytree_node=False)
 
     @property
     def params(self) -> dict:
         """The weights as the network takes them."""
-        return self.unravel(self.weights)[0]
+        return self.layout.params(self.weights)
 
     def moved(
         self,
@@ -57,25 +125,28 @@ class State:
         ema_decay: Float[Array, ""],
     ) -> tuple[State, Float[Array, ""]]:
         """The state after a step against ``gradient``, and the gradient's norm before clipping."""
-        slope, _ = in_one_vector(gradient)
-        direction, adam = optimiser(clip_norm).update(slope, self.optimiser)
+        slope = self.layout.in_one_vector(gradient)
+        direction, moments = self.layout.optimiser(clip_norm).update(slope, self.optimiser)
         weights = self.weights - learning_rate * direction
         # early on the mean follows quickly, so that it forgets the random start
         count = self.step.astype(learning_rate.dtype)
         decay = jnp.minimum(ema_decay, (1 + count) / (10 + count))
         # in this form the mean of equal numbers is exactly that number: what is not trained stays
         mean = self.mean_weights + (1 - decay) * (weights - self.mean_weights)
-        moved = State(weights, mean, adam, self.step + 1, self.unravel)
+        moved = State(weights, mean, moments, self.step + 1, self.layout)
         return moved, optax.tree.norm(slope)
 
 
-@partial(Compiled, once=True)
-def start_state(params: dict) -> State:
-    """The state before the first step."""
-    weights, unravel = in_one_vector(params)
+@partial(Compiled, once=True, static_argnames=("kind", "trained"))
+def start_state(
+    params: dict, kind: Optimiser = "adam", trained: tuple[str, ...] | None = None
+) -> State:
+    """The state before the first step of an optimiser, for the ``trained`` parts; None: all."""
+    layout = layout_of(params, kind, trained)
+    weights = layout.in_one_vector(params)
     # clipping keeps no state, so its limit does not matter here
-    adam = optimiser(clip_norm=1.0).init(weights)
-    return State(weights, jnp.copy(weights), adam, jnp.asarray(0), unravel)
+    moments = layout.optimiser(clip_norm=1.0).init(weights)
+    return State(weights, jnp.copy(weights), moments, jnp.asarray(0), layout)
 
 
 @partial(Compiled, once=True, static_argnames="mean")
