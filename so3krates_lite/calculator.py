@@ -19,6 +19,7 @@ so.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,8 +28,15 @@ import numpy as np
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
 from so3krates_lite.errors import UserError, require
-from so3krates_lite.frames import INFO_KEYS, Frames, told
-from so3krates_lite.graph import Batch, PairList, make_batch, room_for_pairs
+from so3krates_lite.frames import INFO_KEYS, Frames, stated, told
+from so3krates_lite.graph import (
+    NEUTRAL,
+    Batch,
+    PairList,
+    electrons_read,
+    make_batch,
+    room_for_pairs,
+)
 from so3krates_lite.potential import Potential
 from so3krates_lite.runtime import precision_context
 
@@ -47,7 +55,9 @@ class So3kratesCalculator(Calculator):
 
     ``free_energy`` equals ``energy``: there are no electrons at a temperature. Stress is ASE's:
     (1/V) dE/dstrain in the order xx, yy, zz, yz, xz, xy, positive where the cell wants to shrink;
-    structures without periodicity, or whose cell has no volume, have none.
+    structures without periodicity, or whose cell has no volume, have none. ``energies`` are what
+    each atom adds to the energy, its element's energy included: a share that the network chose, no
+    observable.
 
     Args:
         potential: a `Potential`, the path of its file or run folder, or the name of a bundled one
@@ -60,15 +70,24 @@ class So3kratesCalculator(Calculator):
         allow_unknown_elements: compute elements which the training data did not hold, instead of
             refusing
         total_charge, spin_multiplicity: for models that read them, in e and as 2S+1; None: what
-            ``atoms.info["charge"]`` and ``atoms.info["spin_multiplicity"]`` say
+            ``atoms.info["charge"]`` and ``atoms.info["spin_multiplicity"]`` say. To a model that
+            does not read it, no charge but 0 and no spin but 1 can be given here; one that a
+            structure states is warned of, once
 
     Raises:
         UserError: an argument is not possible, or (when a property is asked for) the structure
-            holds an unknown element, a position that is not finite, or a cell without volume
+            holds an unknown element, a position that is not finite, a cell without volume, or
+            states a charge that is no number
     """
 
     name = "so3krates-lite"
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
+    implemented_properties: ClassVar[list[str]] = [
+        "energy",
+        "free_energy",
+        "energies",
+        "forces",
+        "stress",
+    ]
     ignored_changes: ClassVar[set[str]] = {"initial_charges", "initial_magmoms"}
 
     def __init__(
@@ -89,11 +108,23 @@ class So3kratesCalculator(Calculator):
         self._dtype = self.potential.dtype
         self.skin = float(skin)
         self.allow_unknown_elements = allow_unknown_elements
-        self.total_charge, self.spin_multiplicity = total_charge, spin_multiplicity
+        self.total_charge = self._checked("total_charge", total_charge)
+        self.spin_multiplicity = self._checked("spin_multiplicity", spin_multiplicity)
         self.n_lists = 0  # neighbour lists made so far
         self._capacity: dict[tuple[str, int, bool], int] = {}  # pairs, by list, atoms and cell
         self._forget()
         super().__init__(**kwargs)
+
+    def _checked(self, name: str, value: float | None) -> float | None:
+        """An argument that is a number, and that the model reads unless it is as good as none."""
+        value = stated(value, name)
+        reads = electrons_read(self.potential.config)[name]
+        if not (reads or value in (None, NEUTRAL[name])):
+            raise UserError(
+                f"{name} = {value:g} is given, but this potential does not read it, and its energy "
+                f"would be the same without: leave it out, or take a potential that reads it."
+            )
+        return value
 
     def reset(self) -> None:
         """Forget results and neighbour list; compiled functions are kept."""
@@ -116,16 +147,14 @@ class So3kratesCalculator(Calculator):
 
     def _electrons_of(self, atoms: Atoms) -> dict[str, float]:
         """Total charge and spin multiplicity, as far as the model reads them."""
-        config = self.potential.config
         found = {}
-        for reads, name in (
-            (config.charge_embedding, "total_charge"),
-            (config.spin_embedding, "spin_multiplicity"),
-        ):
-            if not reads:
-                continue
+        for name, reads in electrons_read(self.potential.config).items():
             value = getattr(self, name)
-            found[name] = told(atoms, name) if value is None else value
+            if not reads:
+                with suppress(UserError):  # what is not read need not be a number
+                    self.potential.note_unread(name, stated(told(atoms, name), name))
+                continue
+            found[name] = stated(told(atoms, name), name) if value is None else value
             if found[name] is None:
                 raise UserError(
                     f"This potential reads the {name}, which is not stated: set "
@@ -159,6 +188,9 @@ class So3kratesCalculator(Calculator):
             "free_energy": float(energy[0]) + self._shift,
             "forces": forces[0],
         }
+        if "energies" in properties:
+            of_elements = self.potential.element_shift[atoms.numbers]
+            self.results["energies"] = self.potential.atomic_energies(batch)[0] + of_elements
         if periodic:
             self.results["stress"] = stress[0][0][[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
 

@@ -25,17 +25,21 @@ from so3krates_lite.units import BOLTZMANN
 if TYPE_CHECKING:
     from ase import Atoms
     from ase.calculators.calculator import Calculator
+    from ase.filters import Filter
 
     Source = Calculator | Potential | str | PathLike
 
 
 @dataclass(frozen=True)
 class Relaxation:
-    """A path downhill: every structure with its energy (eV) and unconstrained forces (eV/Å)."""
+    """A path downhill: every structure with its energy (eV) and unconstrained forces (eV/Å).
+
+    Where the cell moved, each has its cell (Å) and stress (eV/Å³), too.
+    """
 
     atoms: Atoms  # the last structure, with its calculator
     frames: Frames
-    converged: bool  # whether the largest force came below fmax
+    converged: bool  # whether forces, and the stress where the cell moved, came below their limits
 
     @property
     def largest_force(self) -> Float[np.ndarray, " frames"]:
@@ -80,6 +84,9 @@ def relax(
     fmax: float = 0.01,
     steps: int = 500,
     optimiser: str = "BFGS",
+    cell: bool = False,
+    pressure: float = 0.0,
+    smax: float = 5e-4,
 ) -> Relaxation:
     """Follow the forces downhill to a minimum; ``atoms`` stays as it is.
 
@@ -89,21 +96,55 @@ def relax(
         fmax: stop when no atom feels a force longer than this, in eV/Å
         steps: stop after so many steps in any case
         optimiser: "BFGS" (few steps near a minimum) or "FIRE" (robust far from one), both ASE's
+        cell: move the cell as well, all six of its strains (ASE's FrechetCellFilter)
+        pressure: from outside on a cell that moves, in eV/Å³ (1 GPa is 0.00624 eV/Å³)
+        smax: a cell that moves stops when no component of stress + pressure is larger than this,
+            in eV/Å³; the default is 0.08 GPa
 
     Raises:
-        UserError: an argument is not possible, or the calculator refuses the structure
+        UserError: an argument is not possible, the structure has no cell to move, or the calculator
+            refuses the structure
     """
     import ase.optimize
 
     if optimiser not in ("BFGS", "FIRE"):
         raise UserError(f"optimiser = {optimiser!r} is not known: choose BFGS or FIRE.")
-    _require_positive(fmax=fmax)
+    _require_positive(fmax=fmax, smax=smax)
+    require(bool(np.isfinite(pressure)), "pressure", pressure, "a number, in eV/Å³")
+    if pressure and not cell:
+        raise UserError("pressure moves nothing but a cell: pass cell=True with it.")
     moving = _with_calculator(atoms, potential)
     recorder = _Recorder(moving)
-    search = getattr(ase.optimize, optimiser)(moving, logfile=None)
+    search = getattr(ase.optimize, optimiser)(
+        _with_cell(moving, pressure) if cell else moving, logfile=None
+    )
     search.attach(recorder)
-    converged = bool(search.run(fmax=fmax, steps=steps))
+
+    def arrived() -> bool:
+        if np.linalg.norm(moving.get_forces(), axis=1).max() >= fmax:
+            return False
+        return (
+            not cell or np.abs(moving.get_stress(voigt=False) + pressure * np.eye(3)).max() < smax
+        )
+
+    # ASE's own limit, of forces and stress in one number, is never reached
+    converged = any(arrived() for _ in search.irun(fmax=0.0, steps=steps))
     return Relaxation(moving, Frames.concatenate(recorder.parts), converged)
+
+
+def _with_cell(atoms: Atoms, pressure: float) -> Filter:
+    """Atoms and cell as one set of coordinates."""
+    from ase.filters import FrechetCellFilter
+
+    if not atoms.pbc.all():
+        what = "is no crystal but a slab or chain" if atoms.pbc.any() else "is a molecule"
+        raise UserError(
+            f"cell=True moves the cell of a crystal, but the structure {what} (pbc = "
+            f"{atoms.pbc.tolist()}): leave it out, or set atoms.pbc and atoms.cell."
+        )
+    if "stress" not in atoms.calc.implemented_properties:
+        raise UserError(f"cell=True needs a stress, and {type(atoms.calc).__name__} has none.")
+    return FrechetCellFilter(atoms, scalar_pressure=pressure)
 
 
 def run_nve(

@@ -87,6 +87,10 @@ class Frames:
         object.__setattr__(self, "info", MappingProxyType(info))
         self.validate()
 
+    def __reduce__(self) -> tuple:
+        """Pickled and copied by way of the constructor: checked and read-only again."""
+        return type(self), (*(getattr(self, name) for name in frame_fields()), dict(self.info))
+
     # -- size ---------------------------------------------------------------------------------
 
     def __len__(self) -> int:
@@ -389,6 +393,28 @@ def told(atoms: Atoms, name: str) -> Any:
     """What a structure's info says of a field of `INFO_KEYS`; None where it says nothing."""
     info = {**atoms.info.get("key_value_pairs", {}), **atoms.info}  # ASE's data bases go deeper
     return next((info[key] for key in INFO_KEYS[name] if info.get(key) is not None), None)
+
+
+def stated(value: Any, name: str) -> float | int | None:
+    """A total charge or spin multiplicity as a number; None where None stands for "not stated".
+
+    Raises:
+        UserError: it is text, True or False, not finite, more than one number, or no multiplicity
+    """
+    if value is None:
+        return None
+    number = np.asarray(value)
+    if number.dtype.kind not in "iuf" or number.size != 1 or not np.isfinite(number).all():
+        raise UserError(
+            f"The {name} is stated as {value!r}, which is not a number: state it as one, or as "
+            f"None where it is not known."
+        )
+    number = number.item()
+    if name == "spin_multiplicity" and (number < 1 or number != round(number)):
+        raise UserError(
+            f"The {name} is stated as {value!r}: it is 2S+1, a whole number from 1 upwards."
+        )
+    return number
 
 
 def _stored(atoms: Atoms, name: str, key: str | None = None) -> Any:

@@ -195,7 +195,7 @@ def linear(width: int, features: int, name: str) -> nn.Dense:
 
 
 class GeomAtt(nn.Module):
-    """Energy of each structure of a batch, in the network's own unit and without atomic shifts.
+    """Energy of each atom of a batch, in the network's own unit and without shifts; 0 for padding.
 
     Called with ``record=True`` it also returns a `GeomAttRecord`; the parameters are the same.
     ``switches`` holds factors on the correlations, as the block "correlation".
@@ -216,7 +216,7 @@ class GeomAtt(nn.Module):
         record: bool = False,
         switches: dict[str, Float[Array, "layers graphs atoms atoms orders"]] | None = None,
         collect: Collect | None = None,  # no use here: pairs are few and cheap
-    ) -> tuple[Float[Array, "graphs"], GeomAttRecord | None]:
+    ) -> tuple[Float[Array, "graphs atoms"], GeomAttRecord | None]:
         config = self.config
         geometry = Geometry.of(batch, vectors, config)
         shape = (N_ELEMENTS, config.features)
@@ -235,7 +235,7 @@ class GeomAtt(nn.Module):
         width = v.shape[-1]
         hidden = linear(width, width // 2, "head_hidden")(v)
         energy = linear(width // 2, 1, "head_out")(shifted_softplus(hidden))[..., 0]
-        energy = jnp.sum(jnp.where(batch.atom_mask, energy, 0), axis=1)
+        energy = jnp.where(batch.atom_mask, energy, 0)
         if not record:
             return energy, None
         return energy, GeomAttRecord(jnp.stack(C, axis=-1), jnp.stack(message, axis=-1))

@@ -240,14 +240,20 @@ def _check_memory(config: ModelConfig, atoms: int, itemsize: int) -> None:
         )
 
 
+NEUTRAL = {"total_charge": 0.0, "spin_multiplicity": 1}  # the least a molecule can have
+
+
+def electrons_read(config: ModelConfig) -> dict[str, bool]:
+    """Which of total charge and spin multiplicity a model reads, by their names in `Frames`."""
+    return {"total_charge": config.charge_embedding, "spin_multiplicity": config.spin_embedding}
+
+
 def _charge_and_spin(
     frames: Frames, config: ModelConfig
 ) -> tuple[Float[np.ndarray, "graphs"], Float[np.ndarray, "graphs"]]:
-    for reads, name, neutral in (
-        (config.charge_embedding, "total_charge", 0.0),
-        (config.spin_embedding, "spin_multiplicity", 1),
-    ):
+    for name, reads in electrons_read(config).items():
         if reads and getattr(frames, name) is None:
+            neutral = NEUTRAL[name]
             raise UserError(
                 f"The model reads the {name} of every structure, but the frames have none: "
                 f"set it, as in frames.replace({name}=np.full(len(frames), {neutral}))."

@@ -187,7 +187,7 @@ class EnergyHead(nn.Module):
 
 
 class So3krates(nn.Module):
-    """Energy of each structure of a batch, in the network's own unit and without atomic shifts.
+    """Energy of each atom of a batch, in the network's own unit and without shifts; 0 for padding.
 
     Called with ``record=True`` it also returns a `ModelRecord`; the parameters are the same.
     ``switches`` holds factors on attention coefficients, by block. ``collect`` lets many pairs be
@@ -206,7 +206,7 @@ class So3krates(nn.Module):
         record: bool = False,
         switches: Switches | None = None,
         collect: Collect | None = None,
-    ) -> tuple[Float[Array, "graphs"], ModelRecord | None]:
+    ) -> tuple[Float[Array, "graphs atoms"], ModelRecord | None]:
         config = self.config
         lists = {"feature": batch.local, "geometric": batch.local, "spherical": batch.spherical}
         switched = {
@@ -250,7 +250,7 @@ class So3krates(nn.Module):
         (x, chi), layer_records = layers((x, chi), switched, local, far)
 
         energy = EnergyHead(config.features, name="energy_head")(x).reshape(batch.numbers.shape)
-        energy = jnp.sum(jnp.where(batch.atom_mask, energy, 0), axis=1)
+        energy = jnp.where(batch.atom_mask, energy, 0)
         return energy, ModelRecord(chi_start, layer_records) if record else None
 
 

@@ -16,7 +16,7 @@ def network(config: ModelConfig) -> nn.Module:
 
     It is called with a batch, the vectors of its pairs, ``record``, ``switches`` (factors on
     attention coefficients by block and [receiver, sender]) and ``collect`` (how many pairs may be
-    computed in passes, see `passes`), and returns the energy of each structure and, if asked for,
-    what it attended to.
+    computed in passes, see `passes`), and returns the energy of each atom and, if asked for, what
+    it attended to.
     """
     return _NETWORKS[type(config)](config)

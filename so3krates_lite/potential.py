@@ -9,6 +9,7 @@ derivative of the network's energy; the shifts have none.
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -26,7 +27,7 @@ from so3krates_lite.embedding import N_ELEMENTS
 from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
 from so3krates_lite.geomatt import GeomAttRecord
-from so3krates_lite.graph import Batch, make_batch, pair_vectors
+from so3krates_lite.graph import NEUTRAL, Batch, electrons_read, make_batch, pair_vectors
 from so3krates_lite.model import ModelRecord, Switches, count_parameters
 from so3krates_lite.networks import network
 from so3krates_lite.passes import Collect, collect_for_reverse, map_in_passes
@@ -77,7 +78,8 @@ def energy(
     """
     vectors = pair_vectors(batch, config)
     model = network(config)
-    return model.apply({"params": params}, batch, vectors, switches=switches, collect=collect)[0]
+    settings = {"switches": switches, "collect": collect}
+    return model.apply({"params": params}, batch, vectors, **settings)[0].sum(axis=1)
 
 
 def energy_and_forces(
@@ -109,14 +111,23 @@ def energy_forces_and_stress(
             lambda r_ij: r_ij + jnp.einsum("gpa,gab->gpb", r_ij, symmetric),
             pair_vectors(batch.replace(positions=R), config),
         )
-        collect = collect_for_reverse
-        return network(config).apply({"params": params}, batch, vectors, collect=collect)[0]
+        model, collect = network(config), collect_for_reverse
+        return model.apply({"params": params}, batch, vectors, collect=collect)[0].sum(axis=1)
 
     values, pull = jax.vjp(strained, batch.positions, jnp.zeros_like(batch.cell))
     gradient, strain_gradient = pull(jnp.ones_like(values))
     volume = jnp.abs(jnp.linalg.det(batch.cell))[:, None, None]
     stress = jnp.where(volume > 0, strain_gradient / jnp.where(volume > 0, volume, 1), 0)
     return values, -gradient, stress
+
+
+def atomic_energies(
+    params: dict, batch: Batch, config: ModelConfig
+) -> Float[Array, "graphs atoms"]:
+    """What each atom adds to `energy`; zero for padding."""
+    vectors = pair_vectors(batch, config)
+    collect = collect_for_reverse
+    return network(config).apply({"params": params}, batch, vectors, collect=collect)[0]
 
 
 def in_passes(function: Callable) -> Callable:
@@ -132,6 +143,7 @@ def in_passes(function: Callable) -> Callable:
 
 _energy_and_forces = Compiled(in_passes(energy_and_forces), static_argnames="config")
 _energy_forces_and_stress = Compiled(in_passes(energy_forces_and_stress), static_argnames="config")
+_atomic_energies = Compiled(in_passes(atomic_energies), static_argnames="config")
 
 
 @partial(Compiled, static_argnames="config")
@@ -229,6 +241,25 @@ class Potential:
                 f"allow_unknown_elements=True if its energy may be meaningless."
             )
 
+    @cached_property
+    def _noted(self) -> set[str]:
+        """What `note_unread` has said."""
+        return set()
+
+    def note_unread(self, name: str, values: float | Float[np.ndarray, "frames"] | None) -> None:
+        """Warn, once, of total charges or spins that are given to a model which reads none."""
+        if values is None or electrons_read(self.config)[name] or name in self._noted:
+            return
+        values = np.atleast_1d(values)
+        other = np.flatnonzero(values != NEUTRAL[name])
+        if len(other):
+            self._noted.add(name)
+            warnings.warn(
+                f"This potential does not read the {name}, so that {values[other[0]]:g} changes "
+                f"nothing: its energies are those of the {name} that it was trained on.",
+                stacklevel=3,
+            )
+
     def shift(self, frames: Frames) -> Float[np.ndarray, "frames"]:
         """Sum of the element shifts of each frame, eV."""
         return total_shift(frames, self.element_shift)
@@ -239,6 +270,12 @@ class Potential:
         with precision_context(self.dtype):
             results = function(self.device_params, batch, self.config)
         return tuple(np.asarray(value, np.float64) * self.energy_scale for value in results)
+
+    def atomic_energies(self, batch: Batch) -> Float[np.ndarray, "graphs atoms"]:
+        """Energy of each atom of a batch without its shift, in eV; zero for padding."""
+        with precision_context(self.dtype):
+            values = _atomic_energies(self.device_params, batch, self.config)
+        return np.asarray(values, np.float64) * self.energy_scale
 
     def predict(
         self,
@@ -256,6 +293,8 @@ class Potential:
         """
         if not allow_unknown_elements:
             self.check_elements(frames.numbers)
+        for name in NEUTRAL:
+            self.note_unread(name, getattr(frames, name))
         batch = make_batch(frames, self.config, spare=True, dtype=self.dtype)
         if stress and len(flat := np.flatnonzero(np.linalg.det(batch.cell) == 0)):
             raise UserError(f"stress needs periodic cells with a volume: frame {flat[0]} has none.")

@@ -13,10 +13,11 @@ from ase.build import bulk, molecule
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 from ase.io import write
+from structures import small_potential
 
 from so3krates_lite import potential as potential_module
 from so3krates_lite.calculator import So3kratesCalculator
-from so3krates_lite.config import So3kratesConfig
+from so3krates_lite.config import GeomAttConfig, So3kratesConfig
 from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
 from so3krates_lite.graph import make_batch
@@ -219,10 +220,44 @@ def test_a_molecule_has_no_stress(calculator, ethanol):
     assert np.isfinite(ethanol.get_potential_energy())
 
 
-def test_energies_per_atom_are_not_offered(calculator, ethanol):
-    ethanol.calc = calculator
-    with pytest.raises(PropertyNotImplementedError):
-        ethanol.get_potential_energies()
+def check_energies_of_atoms(calculator: So3kratesCalculator, atoms: Atoms) -> np.ndarray:
+    """They sum to the total, and go with the atoms into another order."""
+    energies = calculator.get_potential_energies(atoms)
+    assert energies.shape == (len(atoms),)
+    assert energies.sum() == pytest.approx(calculator.get_potential_energy(atoms), rel=1e-14)
+    order = np.random.default_rng(0).permutation(len(atoms))
+    reordered = calculator.get_potential_energies(atoms[order])
+    np.testing.assert_allclose(reordered, energies[order], rtol=1e-12)
+    return energies
+
+
+def test_energies_of_atoms_are_shares_of_the_total(potential, calculator, ethanol, crystal):
+    for atoms in (ethanol, crystal):
+        energies = check_energies_of_atoms(calculator, atoms)
+        own = energies - potential.element_shift[atoms.numbers]
+        assert np.abs(own).max() < 13  # the element's energy is that of the atom's own element
+        assert np.ptp(own) > 1e-3
+
+
+def test_an_atom_s_energy_knows_nothing_of_atoms_far_away(calculator, ethanol, water):
+    alone = [calculator.get_potential_energies(atoms) for atoms in (ethanol, water)]
+    away = water.copy()
+    away.positions += 30.0
+    both = calculator.get_potential_energies(ethanol + away)
+    np.testing.assert_allclose(both, np.concatenate(alone), rtol=1e-12)
+
+
+def test_energies_of_atoms_are_those_of_geomatt_too(water):
+    config = GeomAttConfig(features=6, inner=8, layers=2, grid_end=2.0, grid_spacing=0.1)
+    shift = np.linspace(-1.0, -2.0, 100)
+    potential = dataclasses.replace(small_potential(config), element_shift=shift)
+    check_energies_of_atoms(So3kratesCalculator(potential), water)
+
+
+def test_energies_of_atoms_are_computed_when_asked_for_only(calculator, water):
+    water.calc = calculator
+    water.get_forces()
+    assert "energies" not in calculator.results  # which ASE would write into every file
 
 
 def test_float32_keeps_the_digits_of_the_element_energies(potential, calculator, water):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ def molecules(tmp_path_factory):
     from ase.io import write
 
     path = tmp_path_factory.mktemp("data") / "molecules.xyz"
-    write(path, load("ethanol-gfn2")[:3].to_atoms())
+    write(path, load("ethanol-gfn2")[:3].replace(energy=None, forces=None).to_atoms())
     return path
 
 
@@ -108,6 +109,25 @@ def test_predicted_structures_can_be_read_again(molecules, tmp_path, capsys, end
     assert np.abs(predicted.forces - reference.forces).max() < 0.5
     np.testing.assert_allclose(predicted.energy, reference.energy, atol=0.1)
     np.testing.assert_allclose(predicted.positions, reference.positions, atol=1e-6)
+
+
+def test_a_warning_is_one_line(tmp_path, capsys):
+    from ase.io import write
+
+    atoms = load("ethanol-gfn2")[0].to_atoms()[0]
+    atoms.info["charge"] = 1
+    write(tmp_path / "ion.xyz", atoms)
+    out = tmp_path / "out.xyz"
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        status, _, text = run(
+            "predict", "ethanol-gfn2", tmp_path / "ion.xyz", "--out", out, capsys=capsys
+        )
+    assert status == 0
+    assert text.startswith(
+        "so3krates-lite: This potential does not read the total_charge, so that 1 "
+    )
+    assert text.count("\n") == 1
 
 
 def test_attention_as_numbers_and_as_a_page(molecules, tmp_path, capsys):

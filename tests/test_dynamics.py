@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ase import units
-from ase.build import bulk, molecule
+from ase.build import bulk, fcc111, molecule
 from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 
 from so3krates_lite.calculator import So3kratesCalculator
@@ -138,6 +139,89 @@ def test_relaxation_ends_where_no_force_is_larger_than_fmax(optimiser):
     path = relax(crystal, EMT(), fmax=0.02, optimiser=optimiser)
     assert path.converged
     assert path.largest_force[-1] <= 0.02 < path.largest_force[-2]
+
+
+GPA = 1 / 160.21766208  # eV/Å³
+
+
+@pytest.mark.parametrize("optimiser", ["BFGS", "FIRE"])
+def test_the_cell_of_a_crystal_can_be_relaxed(optimiser):
+    """Copper in EMT has its minimum at a = 3.59 Å, found by a row of cells."""
+    lengths = np.linspace(3.5, 3.7, 41)
+    energies = []
+    for a in lengths:
+        crystal = bulk("Cu", a=a)
+        crystal.calc = EMT()
+        energies.append(crystal.get_potential_energy())
+    best = lengths[int(np.argmin(energies))]
+
+    crystal = bulk("Cu", a=3.75, cubic=True)
+    crystal.cell[0] *= 1.03
+    crystal.rattle(0.05, seed=0)
+    start = crystal.copy()
+    path = relax(crystal, EMT(), cell=True, optimiser=optimiser)
+    assert path.converged
+    assert np.array_equal(crystal.cell, start.cell)
+    np.testing.assert_array_equal(path.frames.cell[0], start.cell)
+    np.testing.assert_array_equal(path.frames.cell[-1], path.atoms.cell)
+    np.testing.assert_allclose(path.atoms.cell.lengths(), best, atol=0.006)
+    np.testing.assert_allclose(path.atoms.cell.angles(), 90, atol=0.2)
+    assert path.largest_force[-1] < 0.01
+    assert np.abs(path.frames.stress[-1]).max() < 5e-4 < np.abs(path.frames.stress[0]).max()
+    fixed = relax(start, EMT())
+    np.testing.assert_array_equal(fixed.atoms.cell, start.cell)
+    assert path.frames.energy[-1] < fixed.frames.energy[-1]
+
+
+def test_a_cell_moves_on_until_its_stress_is_small_enough():
+    """Forces on a fcc site are zero whatever the cell: only the stress can say when to stop."""
+    crystal = bulk("Cu", a=3.7)
+    coarse, fine = (relax(crystal, EMT(), cell=True, smax=smax) for smax in (5e-3, 1e-6))
+    for path, smax in ((coarse, 5e-3), (fine, 1e-6)):
+        stress = np.abs(path.frames.stress).max(axis=(1, 2))
+        assert path.converged and stress[-1] < smax <= stress[:-1].min()
+    assert len(fine.frames) > len(coarse.frames)
+    early = relax(crystal, EMT(), cell=True, smax=1e-6, steps=1)
+    assert not early.converged and len(early.frames) == 2
+
+
+def test_a_cell_under_pressure_ends_where_stress_balances_it():
+    pressure = 10 * GPA
+    path = relax(bulk("Cu", a=3.6), EMT(), cell=True, pressure=pressure, smax=1e-5)
+    np.testing.assert_allclose(path.frames.stress[-1], -pressure * np.eye(3), atol=1e-5)
+    assert path.atoms.get_volume() < relax(bulk("Cu"), EMT(), cell=True).atoms.get_volume()
+
+
+def test_the_cell_relaxes_in_a_potential_of_ours(calculator):
+    crystal = bulk("CO", "rocksalt", a=3.4)
+    crystal.rattle(0.05, seed=0)
+    path = relax(crystal, calculator, cell=True, steps=3, smax=1e-9)
+    assert path.frames.energy[-1] < path.frames.energy[0]
+    assert path.frames.stress.shape == (4, 3, 3)
+    assert not np.array_equal(path.atoms.cell, crystal.cell)
+
+
+@pytest.mark.parametrize(
+    ("atoms", "arguments", "message"),
+    [
+        (molecule("H2O"), {"cell": True}, r"cell=True .* is a molecule \(pbc"),
+        (molecule("H2O", vacuum=3.0), {"cell": True}, "is a molecule"),
+        (fcc111("Cu", (1, 1, 3), vacuum=5.0), {"cell": True}, "slab"),
+        (bulk("Cu"), {"pressure": 0.1}, "cell=True"),
+        (bulk("Cu"), {"cell": True, "pressure": np.nan}, "pressure"),
+        (bulk("Cu"), {"cell": True, "smax": 0.0}, "smax"),
+    ],
+)
+def test_what_has_no_cell_to_move_is_refused(atoms, arguments, message):
+    with pytest.raises(UserError, match=message):
+        relax(atoms, EMT(), **arguments)
+
+
+def test_a_calculator_without_stress_moves_no_cell():
+    blind = SinglePointCalculator(bulk("Cu"), energy=0.0)
+    blind.implemented_properties = ["energy", "forces"]
+    with pytest.raises(UserError, match="SinglePointCalculator has none"):
+        relax(bulk("Cu"), blind, cell=True)
 
 
 @pytest.mark.parametrize(

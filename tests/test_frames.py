@@ -1,3 +1,9 @@
+import copy
+import dataclasses
+import multiprocessing
+import pickle
+from concurrent.futures import ProcessPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -73,6 +79,38 @@ def test_index_slice_mask_and_int_choose_frames():
     assert frames[1].info == {"name": "water"}
     with pytest.raises(IndexError):
         frames[5]
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [copy.copy, copy.deepcopy, lambda frames: pickle.loads(pickle.dumps(frames))],
+    ids=["copy", "deepcopy", "pickle"],
+)
+def test_a_copy_is_equal_and_as_safe(copied):
+    stress = np.arange(18.0).reshape(2, 3, 3)
+    for frames in (water(), water()[[]], copper(2).replace(stress=stress), water().trimmed()):
+        again = copied(frames)
+        assert_same(again, frames)
+        assert again.info == frames.info
+        with pytest.raises(ValueError, match="read-only"):
+            again.positions[:] = 1
+        with pytest.raises(TypeError):
+            again.info["name"] = "other"
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            again.energy = None
+
+
+def test_frames_go_to_another_process_and_back():
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        assert_same(pool.submit(copy.copy, water()).result(), water())
+
+
+def test_a_deep_copy_shares_nothing():
+    mine = np.zeros((1, 1, 3))
+    frames = Frames([[1]], mine)
+    again = copy.deepcopy(frames)
+    mine[0] = 1.0
+    assert not again.positions.any()
 
 
 def test_empty_set_is_allowed():

@@ -9,8 +9,9 @@ from __future__ import annotations
 import argparse
 import io
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from so3krates_lite import __version__
 from so3krates_lite.cli.data import add_data
@@ -28,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # a terminal without Å is no reason to stop
     try:
         options = build_parser().parse_args(arguments)
-        options.run(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = _say
+            options.run(options)
         sys.stdout.flush()  # while a full disk can still be told
     except UserError as error:
         print(f"so3krates-lite: {error}", file=sys.stderr)
@@ -43,6 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"so3krates-lite: {what}: check path, permissions and room.", file=sys.stderr)
         return 2
     return 0
+
+
+def _say(message: Warning | str, *_: Any, **__: Any) -> None:
+    """A warning, without the line of code that it came from."""
+    print(f"so3krates-lite: {message}", file=sys.stderr)
 
 
 class Parser(argparse.ArgumentParser):

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from so3krates_lite.cli.options import (
     DATA_HELP,
@@ -18,6 +19,11 @@ from so3krates_lite.cli.options import (
     load_data,
 )
 from so3krates_lite.errors import UserError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+PREFIX = "so3krates_"  # of what `predict` writes
 
 
 def add_evaluate(commands) -> None:
@@ -90,28 +96,74 @@ def add_predict(commands) -> None:
         "predict",
         _predict,
         "energies and forces of structures",
-        "Writes what ASE reads (extxyz, db, …) or this package's own npz, by the ending.\n\n"
+        "Writes extxyz, traj, db, json or this package's own npz, by the ending. What the file\n"
+        "says already (info, arrays, tags, constraints, its own energies and forces) stays as it\n"
+        "is; npz keeps of it what Frames hold. Predictions stand beside it, in eV and Å, under\n"
+        "so3krates_energy, so3krates_forces and so3krates_stress, always; and as ASE's energy,\n"
+        "forces and stress where the file brings none of its own. (traj, db and json have places\n"
+        "for ASE's arrays only: others go into info and data there.)\n\n"
         "  so3krates-lite predict ethanol-gfn2 molecules.xyz --out predicted.extxyz",
     )
     parser.add_argument("model", help=MODEL_HELP)
     parser.add_argument("data", help=DATA_HELP)
     parser.add_argument("--out", type=file_to_write, required=True, help="file to write")
     parser.add_argument("--stress", action="store_true", help="stress too (periodic structures)")
+    parser.add_argument("--prefix", default=PREFIX, help=f"of the predictions' names [{PREFIX}]")
     add_loading(parser)
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from so3krates_lite.datasets.storage import write_frames
+    from so3krates_lite import predicted
+    from so3krates_lite.datasets.storage import save_frames, write_atoms
     from so3krates_lite.potential import Potential
 
+    predicted.check_prefix(options.prefix)
+    _check_form(options.out)
     potential = Potential.load(options.model)
     frames = load_data(options)
     prediction = potential.predict(frames, stress=options.stress)
-    predicted = frames.replace(
-        energy=prediction.energy, forces=prediction.forces, stress=prediction.stress
-    )
-    write_frames(predicted, options.out)
-    print(f"{len(frames)} structures with energies and forces (eV, Å): {options.out}")
+    labelled = predicted.has_labels(frames)
+    if options.out.suffix == ".npz":
+        found = {k: v for k, v in prediction._asdict().items() if v is not None}
+        also = not labelled
+        frames = frames.replace(**found) if also else frames
+        beside = {f"{options.prefix}{name}": value for name, value in found.items()}
+        save_frames(frames, options.out, beside=beside)
+    else:
+        units = options.energy_unit or options.length_unit
+        images = predicted.own_structures(frames, _as_ase_reads(options), bool(units))
+        also = predicted.add_predictions(images, prediction, options.prefix, labelled)
+        write_atoms(images, options.out)
+    names = f"{options.prefix}energy, {options.prefix}forces"
+    own = "the same as energy, forces" if also else "energies of the file as they were"
+    print(f"{len(frames)} structures with {names} (eV, Å), {own}: {options.out}")
+
+
+def _check_form(path: Path) -> None:
+    from ase.io.formats import UnknownFileTypeError, filetype
+
+    try:
+        form = filetype(str(path), read=False)
+    except UnknownFileTypeError:
+        form = ""
+    if path.suffix != ".npz" and form not in ("extxyz", "traj", "db", "json"):
+        raise UserError(
+            f"--out {path}: end the name in .extxyz, .traj, .db, .json or .npz, forms that hold "
+            f"energies and forces."
+        )
+
+
+def _as_ase_reads(options: argparse.Namespace) -> list[Atoms] | None:
+    """The structures as ASE reads them; None where it does not read them."""
+    from so3krates_lite.datasets.loaders import read_by_ase
+
+    path = Path(options.data).expanduser()
+    if not path.is_file():
+        return None
+    try:
+        return read_by_ase(path)[: options.limit]
+    except UserError:
+        return None
 
 
 def add_attention(commands) -> None:

@@ -14,7 +14,7 @@ import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from so3krates_lite.datasets.storage import frames_from_own_form, is_own_form
 from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
 from so3krates_lite.units import convert
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 PARTS = ("all", "train", "test")
 
@@ -169,8 +172,7 @@ def read_file(
         _undivided(path, part, labels)
         return read_n2p2(path, energy_unit=energy or "Hartree", length_unit=length or "bohr")
     _undivided(path, part, labels)
-    frames = _read_by_ase(path)
-    return _rescaled(frames, energy, length)
+    return _rescaled(Frames.from_atoms(read_by_ase(path)), energy, length)
 
 
 def _undivided(path: Path, part: str, labels: str) -> None:
@@ -186,7 +188,8 @@ def _looks_like_n2p2(start: bytes) -> bool:
     return first == ["begin"]
 
 
-def _read_by_ase(path: Path) -> Frames:
+def read_by_ase(path: Path) -> list[Atoms]:
+    """The structures of a file as ASE gives them, whatever units they are in."""
     from ase.db import connect
     from ase.io import read
 
@@ -195,15 +198,13 @@ def _read_by_ase(path: Path) -> Frames:
     try:
         if database:  # ase.io.read would leave out charges and spins
             rows = connect(path, type="db").select()
-            images = [row.toatoms(add_additional_information=True) for row in rows]
-        else:
-            images = read(path, index=":")
+            return [row.toatoms(add_additional_information=True) for row in rows]
+        return read(path, index=":")
     except Exception as error:  # ASE's readers raise whatever comes
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"{path} could not be read as npz, input.data, hdf5 or any form ASE knows ({reason})"
         ) from error
-    return Frames.from_atoms(images)
 
 
 def _rescaled(frames: Frames, energy: str | None, length: str | None) -> Frames:

@@ -10,13 +10,19 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames, frame_fields
 from so3krates_lite.storage import replacing, write_atomically
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 FORMAT = "so3krates-lite frames"
 FORMAT_VERSION = 1
@@ -39,13 +45,20 @@ _STORED_AS = {
 }
 
 
-def save_frames(frames: Frames, path: str | os.PathLike[str], *, compact: bool = True) -> Path:
+def save_frames(
+    frames: Frames,
+    path: str | os.PathLike[str],
+    *,
+    compact: bool = True,
+    beside: Mapping[str, np.ndarray] | None = None,
+) -> Path:
     """Write frames to `path` (npz); complete or not at all.
 
     Args:
         frames: what to write.
         path: file name, ending in .npz.
         compact: positions, forces and charges in float32; otherwise float64 throughout.
+        beside: further arrays, which are no part of the frames and are not read as such.
     """
     path = Path(path)
     if path.suffix != ".npz":
@@ -63,6 +76,7 @@ def save_frames(frames: Frames, path: str | os.PathLike[str], *, compact: bool =
             content[f"{name}_unit"] = np.array(_UNITS[name])
     for key, value in frames.info.items():
         content[f"info_{key}"] = np.array(value)
+    content |= beside or {}
     stream = io.BytesIO()
     np.savez_compressed(stream, **content)
     write_atomically(path, stream.getvalue())
@@ -75,17 +89,22 @@ def write_frames(frames: Frames, path: str | os.PathLike[str]) -> Path:
     Raises:
         UserError: ASE knows no such form, or it cannot hold these frames.
     """
-    path = Path(path)
-    if path.suffix == ".npz":
+    if Path(path).suffix == ".npz":
         return save_frames(frames, path)
+    return write_atoms(frames.to_atoms(), path)
+
+
+def write_atoms(images: Sequence[Atoms], path: str | os.PathLike[str]) -> Path:
+    """Write ASE's structures to a form of ASE's, chosen by the ending; errors as `write_frames`."""
     from ase.io import write
 
+    path = Path(path)
     with replacing(path) as part:
         try:
-            if path.suffix == ".db":
-                _write_database(frames, part)
+            if path.suffix in (".db", ".json"):
+                _write_database(images, part)
             else:
-                write(part, frames.to_atoms())
+                write(part, [_fitting(image, path.suffix) for image in images])
         except OSError:
             raise  # of the place, not of the form
         except Exception as error:  # ASE's writers raise whatever comes
@@ -97,14 +116,50 @@ def write_frames(frames: Frames, path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _write_database(frames: Frames, path: Path) -> None:
-    """ASE's writer drops `Atoms.info`, and "charge" is a word of its own there."""
+# arrays for which ASE's data bases and trajectories have places; all others they would drop
+_PLACES = {"numbers", "positions", "tags", "momenta", "masses"}
+_PLACES |= {"initial_charges", "initial_magmoms"}
+
+
+def _fitting(image: Atoms, ending: str) -> Atoms:
+    """Without info that is None, for extxyz would write a bare key, which is read as True."""
+    calculator, image = image.calc, image.copy()
+    if ending == ".traj":
+        image.info |= _without_place(image)
+    image.info = {key: value for key, value in image.info.items() if value is not None}
+    image.calc = calculator
+    return image
+
+
+def _without_place(image: Atoms) -> dict[str, np.ndarray]:
+    return {name: array for name, array in image.arrays.items() if name not in _PLACES}
+
+
+def _write_database(images: Sequence[Atoms], path: Path) -> None:
+    """ASE's writer drops `Atoms.info` and arrays of other names than its own, and "charge" is a
+    word of its own there."""
     from ase.db import connect
 
     with connect(path) as database:
-        for image in frames.to_atoms():
-            told = {("total_charge" if k == "charge" else k): v for k, v in image.info.items()}
-            database.write(image, key_value_pairs=told)
+        for image in images:
+            pairs, data = {}, _without_place(image)
+            for key, value in image.info.items():
+                key = "total_charge" if key == "charge" else key
+                (pairs if _is_a_pair(key, value) else data)[key] = value
+            database.write(image, key_value_pairs=pairs, data=data)
+
+
+def _is_a_pair(key: str, value: Any) -> bool:
+    """Whether ASE's data bases take it as a pair to search by; anything goes into `data`."""
+    from ase.db.core import check
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            check({key: value})
+        except (ValueError, TypeError, UserWarning):
+            return False
+    return True
 
 
 def is_own_form(content: dict[str, np.ndarray]) -> bool:
