@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import logging
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -20,12 +21,16 @@ from so3krates_lite.cli.training import add_train
 from so3krates_lite.cli.use import add_attention, add_demo, add_evaluate, add_predict
 from so3krates_lite.errors import UserError
 
+log = logging.getLogger("so3krates_lite")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without Å is no reason to stop
+    if not log.handlers:
+        log.addHandler(Notes())
     try:
         options = build_parser().parse_args(arguments)
         options.run(options)
@@ -43,6 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"so3krates-lite: {what}: check path, permissions and room.", file=sys.stderr)
         return 2
     return 0
+
+
+class Notes(logging.Handler):
+    """Remarks about what was read go to standard error, each on a line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.WARNING:
+            print(f"so3krates-lite: {record.getMessage()}.", file=sys.stderr)
 
 
 class Parser(argparse.ArgumentParser):
