@@ -155,8 +155,8 @@ def choose(
 
 def some_lack(lacking: Sequence[int], n: int) -> str:
     """The reason that stands where the structures ``lacking``, of ``n``, have no such value."""
-    which = f"structures {lacking[0]}, …" if len(lacking) > 1 else f"structure {lacking[0]}"
-    return f"{len(lacking)} of {n} structures have none: {which}"
+    first = ", ".join(map(str, lacking[:3])) + (", …" if len(lacking) > 3 else "")
+    return f"{len(lacking)} of {n} structures have none: {first}"
 
 
 def possible_labels(kind: str, keys: Iterable[str]) -> list[str]:

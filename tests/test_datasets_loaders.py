@@ -200,7 +200,6 @@ def test_n2p2_file_is_converted_from_bohr_and_hartree(tmp_path):
     ("old", "new", "message"),
     [
         ("Cl", "Qq", "line 7: 'Qq' is no element"),
-        ("energy -162.0\n", "", "line 14: a structure without an energy"),
         ("lattice 20.0 0.0 0.0\n", "", "2 lattice lines"),
         ("0.0 0.2\n", "0.0\n", "needs nine entries"),
         ("charge 0.0\nend\n", "", "begin without the end"),
@@ -212,6 +211,14 @@ def test_damaged_n2p2_line_is_named(tmp_path, old, new, message):
     (tmp_path / "input.data").write_text(N2P2.replace(old, new, 1))
     with pytest.raises(UserError, match=message):
         load(tmp_path / "input.data")
+
+
+def test_n2p2_structure_without_an_energy_is_said(tmp_path, caplog):
+    (tmp_path / "input.data").write_text(N2P2.replace("energy -162.0\n", ""))
+    frames = load(tmp_path / "input.data")
+    assert frames.energy is None and frames.forces is not None
+    assert frames.lacking("energy") == " (1 of 2 structures have none: 1)"
+    assert "input.data: no energy: 1 of 2 structures have none: 1" in caplog.text
 
 
 def test_n2p2_file_cut_short_is_noticed(tmp_path):
@@ -361,10 +368,11 @@ def test_truncated_npz_is_named(tmp_path, ethanol):
 
 def test_missing_arrays_are_named(tmp_path, ethanol):
     arrays = md17_arrays(ethanol[:3])
-    del arrays["F"]
-    np.savez(tmp_path / "x.npz", **arrays)
-    with pytest.raises(UserError, match="lacks F or forces"):
+    np.savez(tmp_path / "x.npz", R=arrays["R"])
+    with pytest.raises(UserError, match="lacks z or nuclear_charges"):
         load(tmp_path / "x.npz")
+    np.savez(tmp_path / "x.npz", z=arrays["z"], R=arrays["R"])
+    assert load(tmp_path / "x.npz").forces is None
     with pytest.raises(UserError, match="no revised labels"):
         np.savez(tmp_path / "x.npz", **md17_arrays(ethanol[:3]))
         load(tmp_path / "x.npz", labels="revised")
