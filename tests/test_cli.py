@@ -118,6 +118,27 @@ def test_attention_as_numbers_and_as_a_page(molecules, tmp_path, capsys):
     assert "<html" in page.read_text()[:500]
 
 
+def test_what_is_not_read_is_told_in_one_line_and_can_be_named(tmp_path, capsys):
+    from ase.io import write
+
+    images = [image.copy() for image in load("ethanol-gfn2")[:3].to_atoms()]
+    for k, image in enumerate(images):
+        image.info |= {"b3lyp_energy": -300.0 - k}
+        image.arrays["b3lyp_f"] = np.full((9, 3), 0.5)
+    del images[1].info["charge"]
+    path = tmp_path / "odd.extxyz"
+    write(path, images)
+    status, out, err = run("data", "info", path, capsys=capsys)
+    assert status == 0 and "eV" not in out
+    assert err.startswith(f"so3krates-lite: {path}: no energy: none under a usual name")
+    assert "no total_charge: 1 of 3 structures have none: 1" in err and err.count("\n") == 1
+    keys = ["--energy-key", "b3lyp_energy", "--forces-key", "b3lyp_f"]
+    status, out, err = run("data", "info", f"{path}@1:", *keys, capsys=capsys)
+    assert "frames: 2 of 9" in out and "energy: -301.500 eV" in out
+    status, out, err = run("data", "info", f"{path}@0", *keys, capsys=capsys)
+    assert status == 0 and err == ""
+
+
 def test_data_list_and_info_name_what_is_bundled(capsys):
     status, text, _ = run("data", "list", capsys=capsys)
     assert status == 0 and "md17-ethanol" in text
