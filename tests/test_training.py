@@ -306,7 +306,7 @@ def test_energies_of_isolated_atoms_are_the_zero_and_no_data(frames, tmp_path):
     fitted = run(mixed, split, settings=with_settings(epochs=1, energy_shift="element"))
     assert abs(fitted.potential.element_shift[1] + 10.5) > 0.1
     without = Frames.concatenate(together[2:])
-    with pytest.raises(UserError, match="needs the energy of a single atom .* none of H, C: add"):
+    with pytest.raises(UserError, match=r"needs the energy of a single atom .* none of H, C: add"):
         run(without, Split(np.arange(4, 20), np.arange(20, 24), [], 0, ""), settings=settings)
     double = Frames.concatenate([*together, atom_alone(1, -9.0)])
     with pytest.raises(UserError, match=r"from -10\.500 to -9\.000 eV"):
