@@ -19,7 +19,6 @@ so.
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -28,7 +27,7 @@ import numpy as np
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
 from so3krates_lite.errors import UserError, require
-from so3krates_lite.frames import INFO_KEYS, Frames, stated, told
+from so3krates_lite.frames import Frames
 from so3krates_lite.graph import (
     NEUTRAL,
     Batch,
@@ -39,6 +38,7 @@ from so3krates_lite.graph import (
 )
 from so3krates_lite.potential import Potential
 from so3krates_lite.runtime import precision_context
+from so3krates_lite.stated import INFO_KEYS, checked_number, told
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -77,7 +77,7 @@ class So3kratesCalculator(Calculator):
     Raises:
         UserError: an argument is not possible, or (when a property is asked for) the structure
             holds an unknown element, a position that is not finite, a cell without volume, or
-            states a charge that is no number
+            does not state a charge or spin that the model reads
     """
 
     name = "so3krates-lite"
@@ -117,7 +117,7 @@ class So3kratesCalculator(Calculator):
 
     def _checked(self, name: str, value: float | None) -> float | None:
         """An argument that is a number, and that the model reads unless it is as good as none."""
-        value = stated(value, name)
+        value = checked_number(value, name)
         reads = electrons_read(self.potential.config)[name]
         if not (reads or value in (None, NEUTRAL[name])):
             raise UserError(
@@ -151,13 +151,12 @@ class So3kratesCalculator(Calculator):
         for name, reads in electrons_read(self.potential.config).items():
             value = getattr(self, name)
             if not reads:
-                with suppress(UserError):  # what is not read need not be a number
-                    self.potential.note_unread(name, stated(told(atoms, name), name))
+                self.potential.note_unread(name, told(atoms, name))
                 continue
-            found[name] = stated(told(atoms, name), name) if value is None else value
+            found[name] = told(atoms, name) if value is None else value
             if found[name] is None:
                 raise UserError(
-                    f"This potential reads the {name}, which is not stated: set "
+                    f"This potential reads the {name}, which is not stated as a number: set "
                     f"atoms.info[{INFO_KEYS[name][0]!r}], or pass {name} to the calculator."
                 )
         return found

@@ -58,7 +58,8 @@ def evaluate(
     if len(frames) == 0:
         raise UserError(f"Evaluation needs frames, but {name or 'the set'} has none.")
     if frames.energy is None and frames.forces is None:
-        raise UserError("Evaluation needs energies or forces, but the frames have neither.")
+        why = frames.lacking("energy") or frames.lacking("forces")
+        raise UserError(f"Evaluation needs energies or forces, but the frames have neither{why}.")
     prediction = potential.predict(frames, batch_size=batch_size)
     nothing = np.full(1, np.nan)
     energy = nothing if frames.energy is None else prediction.energy - frames.energy

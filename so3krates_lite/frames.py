@@ -11,6 +11,7 @@ Inside the package there is one set of units: eV, Å, eV/Å, eV/Å³ and the ele
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
@@ -20,18 +21,14 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from so3krates_lite.errors import UserError
+from so3krates_lite.stated import read_images
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-MAX_ATOMIC_NUMBER = 99  # the embedding table has rows 0..99
-# names under which structures in ASE state these, the first is the one to write
-INFO_KEYS = {
-    "total_charge": ("charge", "total_charge", "tot_charge"),
-    "spin_multiplicity": ("spin_multiplicity", "multiplicity"),
-    "group": ("group",),
-}
+log = logging.getLogger(__name__)
 
+MAX_ATOMIC_NUMBER = 99  # the embedding table has rows 0..99
 # field -> (dtype, trailing shape with "atoms" standing for the number of columns)
 _LAYOUT: dict[str, tuple[type, tuple[str | int, ...]]] = {
     "numbers": (np.int32, ("atoms",)),
@@ -54,7 +51,8 @@ class Frames:
     """Structures with their reference values, in eV, Å, eV/Å, eV/Å³ and e.
 
     Construction converts to the stated types, checks (`validate`) and hands out read-only views.
-    A field that is None is unknown for every frame; a field is never known for some frames only.
+    A field that is None is unknown for every frame; a field is never known for some frames only
+    (`lacking` says why one was left out). Stress is zero for a frame without a cell.
 
     Raises:
         UserError: shapes disagree, a number is NaN or infinite (named by field and frame), an
@@ -122,6 +120,14 @@ class Frames:
     def is_periodic(self) -> bool:
         """Whether any frame repeats along any lattice vector."""
         return self.pbc is not None and bool(self.pbc.any())
+
+    def lacking(self, name: str) -> str:
+        """Why the field `name` is None, in brackets behind a sentence; empty if it was never there.
+
+        >>> f"Training needs energy, but the frames have none{frames.lacking('energy')}."
+        """
+        reason = self.info.get(f"no_{name}", "")
+        return f" ({reason})" if reason else ""
 
     def element_counts(
         self, elements: Sequence[int] | None = None
@@ -213,51 +219,24 @@ class Frames:
         """Frames from ASE structures (eV, Å) and the results stored with them.
 
         Energy, forces, stress and atomic charges come from the attached calculator's stored
-        results; nothing is calculated. The total charge comes from `atoms.info["charge"]` (or
+        results, or stand in `atoms.info` and `atoms.arrays` under a usual name, such as
+        "REF_energy", "dft_forces" or "virial" (`so3krates_lite.stated`); nothing is calculated.
+        `energy_key` and `forces_key` name them where they have another name, or where two names
+        say different things. The total charge comes from `atoms.info["charge"]` (or
         "total_charge"), the spin from `atoms.info["spin_multiplicity"]` (or "multiplicity"), the
-        group from `atoms.info["group"]`. `energy_key` and `forces_key` name other places in
-        `atoms.info` and `atoms.arrays`, as some data files use ("REF_energy").
+        group from `atoms.info["group"]`; texts become numbers.
+
+        What only some structures state is left out, and said in one line of the log; `lacking`
+        gives the reason.
 
         Raises:
-            UserError: a value is stored for some structures and missing for others.
+            UserError: no structure has anything of use under the key that was given.
         """
         images = [atoms] if hasattr(atoms, "get_positions") else list(atoms)
-        width = max((len(a) for a in images), default=0)
-        n = len(images)
-        numbers = np.zeros((n, width), np.int32)
-        positions = np.zeros((n, width, 3))
-        for k, image in enumerate(images):
-            numbers[k, : len(image)] = image.numbers
-            positions[k, : len(image)] = image.positions
-        stored: dict[str, Any] = {
-            "energy": [_stored(a, "energy", energy_key) for a in images],
-            "forces": [_stored(a, "forces", forces_key) for a in images],
-            "stress": [_full_stress(_stored(a, "stress")) for a in images],
-            "partial_charges": [_stored(a, "charges") for a in images],
-            **{name: [told(a, name) for a in images] for name in INFO_KEYS},
-        }
-        known: dict[str, Any] = {}
-        for name, values in stored.items():
-            lacking = [k for k, value in enumerate(values) if value is None]
-            if len(lacking) == n:
-                if (name == "energy" and energy_key) or (name == "forces" and forces_key):
-                    key = energy_key if name == "energy" else forces_key
-                    raise UserError(f"no structure stores {name} under the key {key!r}")
-                continue
-            if lacking:
-                raise UserError(
-                    f"structure {lacking[0]} has no {name} while others have one: complete or "
-                    f"remove the {len(lacking)} structures that lack it"
-                )
-            if "atoms" in _LAYOUT[name][1]:
-                values = [_widen(np.asarray(v)[None], width)[0] for v in values]
-            known[name] = np.asarray(values)
-        if any(a.pbc.any() for a in images):
-            known["pbc"] = np.array([a.pbc for a in images])
-            known["cell"] = np.array(
-                [np.asarray(a.cell) if a.pbc.any() else np.zeros((3, 3)) for a in images]
-            )
-        return Frames(numbers, positions, **known, info=info or {})
+        found = read_images(images, energy_key=energy_key, forces_key=forces_key)
+        if found.notes:
+            log.warning("%s", "; ".join(found.notes))
+        return Frames(**found.fields, info={**found.info, **(info or {})})
 
     def to_atoms(self) -> list[Atoms]:
         """ASE structures without padding, reference values attached as stored results."""
@@ -275,7 +254,7 @@ class Frames:
                 results["energy"] = float(self.energy[k])
             if self.forces is not None:
                 results["forces"] = self.forces[k, real].copy()
-            if self.stress is not None:
+            if self.stress is not None and self.pbc[k].any():
                 results["stress"] = self.stress[k][[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
             if self.partial_charges is not None:
                 results["charges"] = self.partial_charges[k, real].copy()
@@ -387,55 +366,3 @@ def _nonzero(array: np.ndarray) -> np.ndarray:
 def _widen(array: np.ndarray, width: int) -> np.ndarray:
     extra = [(0, 0), (0, width - array.shape[1])] + [(0, 0)] * (array.ndim - 2)
     return np.pad(array, extra)
-
-
-def told(atoms: Atoms, name: str) -> Any:
-    """What a structure's info says of a field of `INFO_KEYS`; None where it says nothing."""
-    info = {**atoms.info.get("key_value_pairs", {}), **atoms.info}  # ASE's data bases go deeper
-    return next((info[key] for key in INFO_KEYS[name] if info.get(key) is not None), None)
-
-
-def stated(value: Any, name: str) -> float | int | None:
-    """A total charge or spin multiplicity as a number; None where None stands for "not stated".
-
-    Raises:
-        UserError: it is text, True or False, not finite, more than one number, or no multiplicity
-    """
-    if value is None:
-        return None
-    number = np.asarray(value)
-    if number.dtype.kind not in "iuf" or number.size != 1 or not np.isfinite(number).all():
-        raise UserError(
-            f"The {name} is stated as {value!r}, which is not a number: state it as one, or as "
-            f"None where it is not known."
-        )
-    number = number.item()
-    if name == "spin_multiplicity" and (number < 1 or number != round(number)):
-        raise UserError(
-            f"The {name} is stated as {value!r}: it is 2S+1, a whole number from 1 upwards."
-        )
-    return number
-
-
-def _stored(atoms: Atoms, name: str, key: str | None = None) -> Any:
-    if key is not None:
-        return atoms.info.get(key) if name == "energy" else atoms.arrays.get(key)
-    if atoms.calc is None:
-        return None
-    from ase.calculators.calculator import PropertyNotImplementedError
-
-    try:  # never starts a calculation, never returns results of another geometry
-        return atoms.calc.get_property(name, atoms, allow_calculation=False)
-    except PropertyNotImplementedError:
-        return None
-
-
-def _full_stress(stress: Any) -> np.ndarray | None:
-    """A 3 x 3 stress from ASE's xx, yy, zz, yz, xz, xy or from nine numbers."""
-    if stress is None:
-        return None
-    values = np.asarray(stress, dtype=np.float64)
-    if values.size == 9:
-        return values.reshape(3, 3)
-    xx, yy, zz, yz, xz, xy = values
-    return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])

@@ -255,8 +255,9 @@ def _charge_and_spin(
         if reads and getattr(frames, name) is None:
             neutral = NEUTRAL[name]
             raise UserError(
-                f"The model reads the {name} of every structure, but the frames have none: "
-                f"set it, as in frames.replace({name}=np.full(len(frames), {neutral}))."
+                f"The model reads the {name} of every structure, but the frames have none"
+                f"{frames.lacking(name)}: set it, as in "
+                f"frames.replace({name}=np.full(len(frames), {neutral}))."
             )
     zero = np.zeros(len(frames))
     charge = zero if frames.total_charge is None else frames.total_charge

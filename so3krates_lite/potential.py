@@ -9,7 +9,7 @@ derivative of the network's energy; the shifts have none.
 from __future__ import annotations
 
 import dataclasses
-import warnings
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -42,6 +42,8 @@ from so3krates_lite.runtime import (
 
 if TYPE_CHECKING:
     from so3krates_lite.datasets.splits import Split
+
+log = logging.getLogger(__name__)
 
 KIND = "so3krates-lite potential"
 FORMAT_VERSION = 1
@@ -254,10 +256,12 @@ class Potential:
         other = np.flatnonzero(values != NEUTRAL[name])
         if len(other):
             self._noted.add(name)
-            warnings.warn(
-                f"This potential does not read the {name}, so that {values[other[0]]:g} changes "
-                f"nothing: its energies are those of the {name} that it was trained on.",
-                stacklevel=3,
+            log.warning(
+                "This potential does not read the %s, so that %g changes nothing: its energies are "
+                "those of the %s that it was trained on",
+                name,
+                values[other[0]],
+                name,
             )
 
     def shift(self, frames: Frames) -> Float[np.ndarray, "frames"]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -111,18 +110,16 @@ def test_predicted_structures_can_be_read_again(molecules, tmp_path, capsys, end
     np.testing.assert_allclose(predicted.positions, reference.positions, atol=1e-6)
 
 
-def test_a_warning_is_one_line(tmp_path, capsys):
+def test_a_remark_is_one_line(tmp_path, capsys):
     from ase.io import write
 
     atoms = load("ethanol-gfn2")[0].to_atoms()[0]
     atoms.info["charge"] = 1
     write(tmp_path / "ion.xyz", atoms)
     out = tmp_path / "out.xyz"
-    with warnings.catch_warnings():
-        warnings.simplefilter("default")
-        status, _, text = run(
-            "predict", "ethanol-gfn2", tmp_path / "ion.xyz", "--out", out, capsys=capsys
-        )
+    status, _, text = run(
+        "predict", "ethanol-gfn2", tmp_path / "ion.xyz", "--out", out, capsys=capsys
+    )
     assert status == 0
     assert text.startswith(
         "so3krates-lite: This potential does not read the total_charge, so that 1 "
@@ -136,6 +133,27 @@ def test_attention_as_numbers_and_as_a_page(molecules, tmp_path, capsys):
     assert len(AttentionRecord.load(numbers)) == 3
     assert run("attention", "ethanol-gfn2", molecules, "--out", page, capsys=capsys)[0] == 0
     assert "<html" in page.read_text()[:500]
+
+
+def test_what_is_not_read_is_told_in_one_line_and_can_be_named(tmp_path, capsys):
+    from ase.io import write
+
+    images = [image.copy() for image in load("ethanol-gfn2")[:3].to_atoms()]
+    for k, image in enumerate(images):
+        image.info |= {"b3lyp_energy": -300.0 - k}
+        image.arrays["b3lyp_f"] = np.full((9, 3), 0.5)
+    del images[1].info["charge"]
+    path = tmp_path / "odd.extxyz"
+    write(path, images)
+    status, out, err = run("data", "info", path, capsys=capsys)
+    assert status == 0 and "eV" not in out
+    assert err.startswith(f"so3krates-lite: {path}: no energy: none under a usual name")
+    assert "no total_charge: 1 of 3 structures have none: 1" in err and err.count("\n") == 1
+    keys = ["--energy-key", "b3lyp_energy", "--forces-key", "b3lyp_f"]
+    status, out, err = run("data", "info", f"{path}@1:", *keys, capsys=capsys)
+    assert "frames: 2 of 9" in out and "energy: -301.500 eV" in out
+    status, out, err = run("data", "info", f"{path}@0", *keys, capsys=capsys)
+    assert status == 0 and err == ""
 
 
 def test_data_list_and_info_name_what_is_bundled(capsys):

@@ -1,3 +1,6 @@
+import bz2
+import gzip
+import lzma
 import os
 import zipfile
 from pathlib import Path
@@ -200,7 +203,6 @@ def test_n2p2_file_is_converted_from_bohr_and_hartree(tmp_path):
     ("old", "new", "message"),
     [
         ("Cl", "Qq", "line 7: 'Qq' is no element"),
-        ("energy -162.0\n", "", "line 14: a structure without an energy"),
         ("lattice 20.0 0.0 0.0\n", "", "2 lattice lines"),
         ("0.0 0.2\n", "0.0\n", "needs nine entries"),
         ("charge 0.0\nend\n", "", "begin without the end"),
@@ -212,6 +214,14 @@ def test_damaged_n2p2_line_is_named(tmp_path, old, new, message):
     (tmp_path / "input.data").write_text(N2P2.replace(old, new, 1))
     with pytest.raises(UserError, match=message):
         load(tmp_path / "input.data")
+
+
+def test_n2p2_structure_without_an_energy_is_said(tmp_path, caplog):
+    (tmp_path / "input.data").write_text(N2P2.replace("energy -162.0\n", ""))
+    frames = load(tmp_path / "input.data")
+    assert frames.energy is None and frames.forces is not None
+    assert frames.lacking("energy") == " (1 of 2 structures have none: 1)"
+    assert "input.data: no energy: 1 of 2 structures have none: 1" in caplog.text
 
 
 def test_n2p2_file_cut_short_is_noticed(tmp_path):
@@ -252,22 +262,115 @@ def test_qm7x_needs_h5py_and_says_so(tmp_path, monkeypatch):
         load(tmp_path / "1000.hdf5")
 
 
-def test_qm7x_groups_conformers_by_molecule(tmp_path, ethanol):
+@pytest.fixture
+def qm7x(tmp_path, ethanol):
+    """Two molecules of three conformers as QM7-X has them, plain and packed."""
     h5py = pytest.importorskip("h5py", reason="h5py, an optional reader, is not installed")
-    import lzma
-
     with h5py.File(tmp_path / "1000.hdf5", "w") as file:
         for k in range(6):
             entry = file.create_group(f"{k // 3 + 1}/Geom-m{k // 3 + 1}-i1-c1-d{k}")
             entry["atNUM"], entry["atXYZ"] = ethanol.numbers[k], ethanol.positions[k]
             entry["ePBE0+MBD"], entry["totFOR"] = [ethanol.energy[k]], ethanol.forces[k]
+            entry["ePBE0"], entry["pbe0FOR"] = [ethanol.energy[k] + 1.0], 2 * ethanol.forces[k]
+        methane = file.create_group("9/Geom-m9-i1-c1-opt")
+        methane["atNUM"], methane["atXYZ"] = [6, 1, 1, 1, 1], METHANE
+        for name, value in (("ePBE0+MBD", [-1100.0]), ("totFOR", np.zeros((5, 3)))):
+            methane[name] = value
     packed = lzma.compress((tmp_path / "1000.hdf5").read_bytes())
     (tmp_path / "1000.xz").write_bytes(packed)
-    for name in ("1000.hdf5", "1000.xz"):
-        frames = load(tmp_path / name)
-        assert_close(frames, ethanol[:6])
-        assert frames.group.tolist() == [1, 1, 1, 2, 2, 2]
-    assert len(load(tmp_path / "1000.xz", limit=4)) == 4
+    return tmp_path
+
+
+METHANE = 0.63 * np.array([[0, 0, 0], [1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+
+
+@pytest.mark.parametrize("name", ["1000.hdf5", "1000.xz"])
+def test_qm7x_groups_conformers_by_molecule(qm7x, ethanol, name):
+    frames = load(qm7x / name)
+    assert_close(frames[:6], ethanol[:6])
+    assert frames.group.tolist() == [1, 1, 1, 2, 2, 2, 9]
+    assert frames.n_atoms.tolist() == [9] * 6 + [5] and frames.energy[6] == -1100.0
+    assert len(load(qm7x / name, limit=4)) == 4
+    assert_close(load(f"{qm7x / name}@-2"), frames[5:6])
+
+
+def test_qm7x_holds_other_levels_of_theory(qm7x, ethanol):
+    keys = {"energy_key": "ePBE0", "forces_key": "pbe0FOR"}
+    frames = load(qm7x / "1000.hdf5", limit=6, check=False, **keys)
+    np.testing.assert_allclose(frames.energy, ethanol.energy[:6] + 1.0)
+    np.testing.assert_allclose(frames.forces, 2 * ethanol.forces[:6])
+    with pytest.raises(UserError, match="not a readable QM7-X file"):
+        load(qm7x / "1000.hdf5", energy_key="other")
+
+
+# -- packed files, and an index behind the name ---------------------------------------------------
+
+
+@pytest.mark.parametrize(("ending", "module"), [("xz", lzma), ("gz", gzip), ("bz2", bz2)])
+@pytest.mark.parametrize("name", ["x.extxyz", "x.npz", "x.db", "input.data", "x"])
+def test_packed_files_are_what_is_inside(tmp_path, ethanol, ending, module, name):
+    plain = tmp_path / name
+    if name == "input.data":
+        plain.write_text(N2P2)
+    elif name == "x":  # no ending at all says what it is
+        write_frames(ethanol[:5], tmp_path / "y.extxyz").rename(plain)
+    else:
+        write_frames(ethanol[:5], plain)
+    expected = load(plain)
+    packed = tmp_path / f"{name}.{ending}"
+    packed.write_bytes(module.compress(plain.read_bytes()))
+    assert_close(load(packed), expected)
+    assert load(packed).info["source"] == packed.name
+    packed.write_bytes(packed.read_bytes()[:-20])
+    with pytest.raises(UserError, match="damaged") as caught:
+        load(packed)
+    assert str(packed) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["x.extxyz", "x.npz", "x.db", "x.extxyz.xz"])
+@pytest.mark.parametrize("index", ["0:3", "-1", "::5", ":", "2", "-4:-2", "8::-1"])
+def test_an_index_behind_the_name_is_that_of_ase(tmp_path, ethanol, name, index):
+    path = write_frames(ethanol[:12], tmp_path / name.removesuffix(".xz"))
+    if name.endswith(".xz"):
+        (tmp_path / name).write_bytes(lzma.compress(path.read_bytes()))
+    from ase.io import read
+
+    expected = read(write_frames(ethanol[:12], tmp_path / "y.traj"), index=index)
+    expected = expected if isinstance(expected, list) else [expected]
+    frames = load(f"{tmp_path / name}@{index}")
+    for found, image in zip(frames.to_atoms(), expected, strict=True):
+        np.testing.assert_allclose(found.positions, image.positions, atol=1e-6)
+    assert frames.info["source"] == f"{name}@{index}"
+
+
+def test_an_index_counts_through_a_whole_set(ethanol):
+    assert_close(load("ethanol-gfn2@5:50:5", limit=4), ethanol[5:25:5])
+
+
+def test_an_index_of_nothing_is_refused(tmp_path, ethanol):
+    path = write_frames(ethanol[:3], tmp_path / "x.extxyz")
+    for index in ("3", "-4", "5:9"):
+        with pytest.raises(UserError, match="holds 3 structures, but none of those asked for"):
+            load(f"{path}@{index}")
+    with pytest.raises(UserError, match="@first is no choice of structures"):
+        load(f"{path}@first")
+    with pytest.raises(UserError, match=r"no file nowhere\.xyz"):
+        load("nowhere.xyz@0:3")
+
+
+def test_rows_of_a_data_base_are_chosen_as_in_ase(tmp_path, ethanol):
+    path = write_frames(load("carbon-chains-gfn2")[:20], tmp_path / "x.db")
+    frames = load(f"{path}@natoms=13,total_charge=1")
+    assert 0 < len(frames) < 20 and set(frames.total_charge) == {1.0}
+
+
+def test_a_name_with_an_at_opens(tmp_path, ethanol):
+    for name in ("a@1.extxyz", "b@0:2", "c@x.npz"):
+        path = tmp_path / name
+        form = ".npz" if name.endswith(".npz") else ".extxyz"
+        write_frames(ethanol[:4], tmp_path / f"plain{form}").rename(path)
+        assert len(load(path)) == 4
+        assert_close(load(f"{path}@1:3"), load(path)[1:3])
 
 
 def test_coupled_cluster_archive_holds_two_parts(tmp_path, ethanol):
@@ -361,10 +464,11 @@ def test_truncated_npz_is_named(tmp_path, ethanol):
 
 def test_missing_arrays_are_named(tmp_path, ethanol):
     arrays = md17_arrays(ethanol[:3])
-    del arrays["F"]
-    np.savez(tmp_path / "x.npz", **arrays)
-    with pytest.raises(UserError, match="lacks F or forces"):
+    np.savez(tmp_path / "x.npz", R=arrays["R"])
+    with pytest.raises(UserError, match="lacks z or nuclear_charges"):
         load(tmp_path / "x.npz")
+    np.savez(tmp_path / "x.npz", z=arrays["z"], R=arrays["R"])
+    assert load(tmp_path / "x.npz").forces is None
     with pytest.raises(UserError, match="no revised labels"):
         np.savez(tmp_path / "x.npz", **md17_arrays(ethanol[:3]))
         load(tmp_path / "x.npz", labels="revised")

@@ -180,11 +180,15 @@ def test_nothing_is_calculated_when_reading_ase_atoms():
     assert Frames.from_atoms(atoms).energy is None
 
 
-def test_structures_without_an_energy_are_named():
+def test_what_some_structures_lack_is_left_out_and_said(caplog):
     images = water().to_atoms()
     images[1].calc = None
-    with pytest.raises(UserError, match="structure 1 has no energy"):
-        Frames.from_atoms(images)
+    frames = Frames.from_atoms(images)
+    assert frames.energy is None and frames.forces is None
+    assert frames.lacking("energy") == " (1 of 3 structures have none: 1)"
+    assert "no energy: 1 of 3" in caplog.text and len(caplog.records) == 1
+    assert frames.lacking("stress") == ""  # which nobody has
+    assert frames[:1].replace(energy=[1.0]).energy.tolist() == [1.0]
 
 
 @pytest.mark.parametrize("name", ["positions", "energy", "forces", "partial_charges"])

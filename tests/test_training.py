@@ -25,6 +25,7 @@ from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.datasets import load
 from so3krates_lite.datasets.splits import Split, random_split
 from so3krates_lite.errors import UserError
+from so3krates_lite.frames import Frames
 from so3krates_lite.potential import Potential
 from so3krates_lite.training import TrainConfig, loop, train
 from so3krates_lite.training.loop import TrainingDiverged
@@ -32,7 +33,7 @@ from so3krates_lite.training.muon import orthogonalised
 from so3krates_lite.training.progress import NotebookProgress, Silent, TerminalProgress
 from so3krates_lite.training.run import STATE_KIND, STATE_VERSION, RunFolder
 from so3krates_lite.training.state import BLOCK, params_of, start_state
-from so3krates_lite.training.statistics import element_shift
+from so3krates_lite.training.statistics import element_shift, isolated_atoms
 
 MODEL = So3kratesConfig(
     features=12,
@@ -393,8 +394,6 @@ def test_element_shifts_recover_energies_that_are_sums_over_elements():
     numbers = np.array([[6, 1, 1, 0], [6, 6, 1, 0], [8, 1, 1, 0], [6, 8, 1, 1]])
     truth = np.zeros(100)
     truth[[1, 6, 8]] = -13.0, -1030.0, -2040.0
-    from so3krates_lite.frames import Frames
-
     positions = np.arange(48.0).reshape(4, 4, 3) * (numbers > 0)[..., None]
     energy = truth[numbers].sum(axis=1)
     mixed = Frames(numbers=numbers, positions=positions, energy=energy)
@@ -402,6 +401,53 @@ def test_element_shifts_recover_energies_that_are_sums_over_elements():
     atom = element_shift(mixed, "atom")
     np.testing.assert_allclose(atom[[1, 6, 8]], energy.sum() / (numbers > 0).sum())
     assert np.count_nonzero(atom) == 3
+
+
+def atom_alone(z: int, energy: float, **more) -> Frames:
+    return Frames([[z]], np.zeros((1, 1, 3)), energy=[energy], forces=np.zeros((1, 1, 3)), **more)
+
+
+def test_which_atoms_are_alone():
+    from ase.build import bulk
+
+    wide, narrow = ({"cell": [length * np.eye(3)]} for length in (20.0, 5.0))
+    kinds = [atom_alone(6, 0.0), atom_alone(6, 0.0, **wide), atom_alone(6, 0.0, **narrow)]
+    slab = atom_alone(6, 0.0, cell=[np.diag([3.0, 3.0, 0.0])], pbc=[[True, True, False]])
+    copper = Frames.from_atoms([bulk("Cu"), bulk("Cu", cubic=True)])
+    assert isolated_atoms(Frames.concatenate([*kinds, slab])).tolist() == [True, True, False, False]
+    assert not isolated_atoms(copper).any()
+
+
+def test_energies_of_isolated_atoms_are_the_zero_and_no_data(frames, tmp_path):
+    energies = {1: -10.5, 6: -50.25, 8: -100.75, 7: -70.0}
+    molecules = frames[:24].replace(total_charge=None, spin_multiplicity=None)
+    molecules = molecules.replace(partial_charges=None, group=None)
+    together = [atom_alone(z, e) for z, e in energies.items()] + [molecules]
+    mixed = Frames.concatenate(together)
+    split = Split(np.arange(3, 23), np.r_[2, 23:28], np.r_[0, 1], seed=0, strategy="random")
+    settings = with_settings(epochs=1, energy_shift="isolated")
+    result = run(mixed, split, tmp_path / "run", settings=settings)
+    shift = result.potential.element_shift
+    assert shift[[1, 6, 8]].tolist() == [-10.5, -50.25, -100.75] and np.count_nonzero(shift) == 3
+    kept = RunFolder(tmp_path / "run").split()
+    assert kept.train.tolist() == list(range(4, 23)) and kept.valid.tolist() == list(range(23, 28))
+    assert len(kept.test) == 0 and result.potential.card["training frames"] == 19
+    fitted = run(mixed, split, settings=with_settings(epochs=1, energy_shift="element"))
+    assert abs(fitted.potential.element_shift[1] + 10.5) > 0.1
+    without = Frames.concatenate(together[2:])
+    with pytest.raises(UserError, match=r"needs the energy of a single atom .* none of H, C: add"):
+        run(without, Split(np.arange(4, 20), np.arange(20, 24), [], 0, ""), settings=settings)
+    double = Frames.concatenate([*together, atom_alone(1, -9.0)])
+    with pytest.raises(UserError, match=r"from -10\.500 to -9\.000 eV"):
+        run(double, split, settings=settings)
+
+
+def test_of_an_element_s_atoms_the_neutral_one_counts():
+    charges = [{"total_charge": [q]} for q in (1.0, 0.0)]
+    both = Frames.concatenate(
+        [atom_alone(8, -90.0, **charges[0]), atom_alone(8, -100.0, **charges[1])]
+    )
+    assert element_shift(both, "isolated")[8] == -100.0
 
 
 def test_taken_folder_is_refused_and_left_alone(frames, split, uninterrupted):

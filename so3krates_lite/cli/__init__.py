@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import argparse
 import io
+import logging
 import sys
-import warnings
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from so3krates_lite import __version__
 from so3krates_lite.cli.data import add_data
@@ -21,17 +21,19 @@ from so3krates_lite.cli.training import add_train
 from so3krates_lite.cli.use import add_attention, add_demo, add_evaluate, add_predict
 from so3krates_lite.errors import UserError
 
+log = logging.getLogger("so3krates_lite")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without Å is no reason to stop
+    if not log.handlers:
+        log.addHandler(Notes())
     try:
         options = build_parser().parse_args(arguments)
-        with warnings.catch_warnings():
-            warnings.showwarning = _say
-            options.run(options)
+        options.run(options)
         sys.stdout.flush()  # while a full disk can still be told
     except UserError as error:
         print(f"so3krates-lite: {error}", file=sys.stderr)
@@ -48,9 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _say(message: Warning | str, *_: Any, **__: Any) -> None:
-    """A warning, without the line of code that it came from."""
-    print(f"so3krates-lite: {message}", file=sys.stderr)
+class Notes(logging.Handler):
+    """Remarks about what was read go to standard error, each on a line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.WARNING:
+            print(f"so3krates-lite: {record.getMessage()}.", file=sys.stderr)
 
 
 class Parser(argparse.ArgumentParser):

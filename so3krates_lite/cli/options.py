@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from so3krates_lite.frames import Frames
 
 MODEL_HELP = "a .safetensors file, a run folder, or a bundled model such as ethanol-gfn2"
-DATA_HELP = "a data set's name (see `data list`), or a file: npz, extxyz, db, n2p2 input.data, …"
+DATA_HELP = (
+    "a data set's name (see `data list`), or a file: npz, extxyz, db, n2p2 input.data, …; "
+    "FILE@0:10 is its first ten structures"
+)
 
 
 def command(commands, name: str, run, summary: str, more: str = "") -> argparse.ArgumentParser:
@@ -37,6 +40,10 @@ def add_loading(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--labels", help="original or revised, where a file holds both")
     group.add_argument("--energy-unit", help="of the file, where it does not say (eV, kcal/mol, …)")
     group.add_argument("--length-unit", help="of the file, where it does not say (Å, bohr, …)")
+    group.add_argument(
+        "--energy-key", metavar="NAME", help="name of the energies in the file, if an unusual one"
+    )
+    group.add_argument("--forces-key", metavar="NAME", help="likewise of the forces")
     group.add_argument("--limit", type=positive, help="read only so many frames")
     group.add_argument(
         "--no-check", action="store_true", help="read on even if units look implausible"
@@ -53,6 +60,8 @@ def load_data(options: argparse.Namespace) -> Frames:
         labels=options.labels,
         energy_unit=options.energy_unit,
         length_unit=options.length_unit,
+        energy_key=options.energy_key,
+        forces_key=options.forces_key,
         limit=options.limit,
         check=not options.no_check,
     )

@@ -61,7 +61,7 @@ TRAIN_OPTIONS = {
     "ema_decay": "of the running mean of the weights",
     "energy_weight": "weight of the energies' squared error",
     "forces_weight": "weight of the forces' squared error",
-    "energy_shift": "energy zero: one per element, per atom, or none",
+    "energy_shift": "energy zero: one per element, per atom, that of isolated atoms, or none",
     "energy_scale": "energy unit of the network: from forces, energies, or none",
     "train_only": "parts of the network to be trained, such as head; all others stay as they are",
     "refit_shift": "with --start: fit the energy zero anew, for other molecules or labels",
@@ -191,7 +191,7 @@ def _train(options: argparse.Namespace) -> None:
         resume=options.resume,
         start=start,
     )
-    rows = []
+    split, rows = RunFolder(options.folder).split(), []  # isolated atoms may have left it
     for part in ("valid", "test"):
         index = getattr(split, part)
         if len(index):

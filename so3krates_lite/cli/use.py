@@ -7,7 +7,6 @@ import dataclasses
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from so3krates_lite.cli.options import (
     DATA_HELP,
@@ -19,9 +18,6 @@ from so3krates_lite.cli.options import (
     load_data,
 )
 from so3krates_lite.errors import UserError
-
-if TYPE_CHECKING:
-    from ase import Atoms
 
 PREFIX = "so3krates_"  # of what `predict` writes
 
@@ -114,6 +110,7 @@ def add_predict(commands) -> None:
 
 def _predict(options: argparse.Namespace) -> None:
     from so3krates_lite import predicted
+    from so3krates_lite.datasets.loaders import as_ase_reads
     from so3krates_lite.datasets.storage import save_frames, write_atoms
     from so3krates_lite.potential import Potential
 
@@ -131,7 +128,8 @@ def _predict(options: argparse.Namespace) -> None:
         save_frames(frames, options.out, beside=beside)
     else:
         units = options.energy_unit or options.length_unit
-        images = predicted.own_structures(frames, _as_ase_reads(options), bool(units))
+        given = as_ase_reads(options.data, options.limit)
+        images = predicted.own_structures(frames, given, bool(units))
         also = predicted.add_predictions(images, prediction, options.prefix, labelled)
         write_atoms(images, options.out)
     names = f"{options.prefix}energy, {options.prefix}forces"
@@ -151,19 +149,6 @@ def _check_form(path: Path) -> None:
             f"--out {path}: end the name in .extxyz, .traj, .db, .json or .npz, forms that hold "
             f"energies and forces."
         )
-
-
-def _as_ase_reads(options: argparse.Namespace) -> list[Atoms] | None:
-    """The structures as ASE reads them; None where it does not read them."""
-    from so3krates_lite.datasets.loaders import read_by_ase
-
-    path = Path(options.data).expanduser()
-    if not path.is_file():
-        return None
-    try:
-        return read_by_ase(path)[: options.limit]
-    except UserError:
-        return None
 
 
 def add_attention(commands) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
+from so3krates_lite.stated import some_lack
 from so3krates_lite.units import convert
 
 
@@ -24,7 +25,8 @@ def read_n2p2(
     """Read every structure of an `input.data` file.
 
     Returns:
-        Frames in eV, Å and e, with atomic charges and total charges.
+        Frames in eV, Å and e, with atomic charges and total charges; energies only if every
+        structure has one (`Frames.lacking`).
 
     Raises:
         UserError: a line cannot be read (named by number), or a structure is incomplete.
@@ -78,8 +80,6 @@ def read_n2p2(
                         raise ValueError("a structure without atoms")
                     if len(lattices[-1]) not in (0, 3):
                         raise ValueError(f"{len(lattices[-1])} lattice lines instead of 3 or none")
-                    if np.isnan(energies[-1]):
-                        raise ValueError("a structure without an energy")
                 else:
                     raise ValueError(f"unknown key word {key!r}")
             except (ValueError, IndexError) as error:
@@ -98,13 +98,19 @@ def read_n2p2(
     total = np.array(charges)
     # files of neutral sets leave the charge out; atomic charges then sum to nothing
     total = np.where(np.isnan(total), np.round(table[..., 3].sum(axis=1)), total)
+    energy = convert(np.array(energies), energy_unit, "eV")
+    missing = np.flatnonzero(np.isnan(energy))
+    info = {}
+    if len(missing):
+        info["no_energy"] = some_lack(missing, n)
     return Frames(
         numbers=z,
         positions=convert(table[..., :3], length_unit, "Angstrom"),
-        energy=convert(np.array(energies), energy_unit, "eV"),
+        energy=None if len(missing) else energy,
         forces=convert(table[..., 4:], f"{energy_unit}/{length_unit}", "eV/Angstrom"),
         cell=convert(cell, length_unit, "Angstrom") if periodic.any() else None,
         pbc=np.repeat(periodic[:, None], 3, axis=1) if periodic.any() else None,
         total_charge=total,
         partial_charges=table[..., 3],
+        info=info,
     )

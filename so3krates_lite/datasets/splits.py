@@ -12,11 +12,11 @@ import io
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
@@ -67,6 +67,11 @@ class Split:
                 f"the split names frame {top}, but there are only {len(frames)} frames: it belongs "
                 f"to other data, or to more of it"
             )
+
+    def without(self, frames: Bool[np.ndarray, " frames"]) -> Split:
+        """The split without the chosen frames."""
+        kept = {n: getattr(self, n) for n in ("train", "valid", "test")}
+        return replace(self, **{name: part[~frames[part]] for name, part in kept.items()})
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write to .npz or .json, by the ending of the name; complete or not at all."""
@@ -145,7 +150,8 @@ def energy_stratified_split(
     """
     n_test = _sizes(len(frames), n_train, n_valid, n_test)
     if frames.energy is None:
-        raise UserError("these frames have no energies to stratify by: use random_split")
+        why = frames.lacking("energy")
+        raise UserError(f"these frames have no energies to stratify by{why}: use random_split")
     rng = _generator(seed)
     composition = np.unique(np.sort(frames.numbers, axis=1), axis=0, return_inverse=True)[1]
     composition = composition.reshape(-1)
@@ -173,7 +179,10 @@ def group_split(
     """
     n_test = _sizes(len(frames), n_train, n_valid, n_test)
     if frames.group is None:
-        raise UserError("these frames have no groups: give them with frames.replace(group=...)")
+        why = frames.lacking("group")
+        raise UserError(
+            f"these frames have no groups{why}: give them with frames.replace(group=...)"
+        )
     rng = _generator(seed)
     labels, group = np.unique(frames.group, return_inverse=True)
     members = [np.flatnonzero(group == g) for g in range(len(labels))]

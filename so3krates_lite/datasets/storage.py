@@ -167,22 +167,28 @@ def is_own_form(content: dict[str, np.ndarray]) -> bool:
     return str(content.get("format", "")) == FORMAT
 
 
-def frames_from_own_form(content: dict[str, np.ndarray], source: str) -> Frames:
+def own_keys(content: dict[str, np.ndarray]) -> set[str]:
+    """Names that `frames_from_own_form` reads."""
+    known = {"format", "format_version", *frame_fields(), *(f"{name}_unit" for name in _UNITS)}
+    return {key for key in content if key in known or key.startswith("info_")}
+
+
+def frames_from_own_form(content: dict[str, np.ndarray]) -> Frames:
     """Frames from the arrays of a file written by `save_frames`."""
     version = int(content.get("format_version", 0))
     if version != FORMAT_VERSION:
         newer = "a newer" if version > FORMAT_VERSION else "an unknown older"
         raise UserError(
-            f"{source} has format version {version}, written by {newer} so3krates-lite: this one "
+            f"it has format version {version}, written by {newer} so3krates-lite: this one "
             f"reads version {FORMAT_VERSION}"
         )
     for name, unit in _UNITS.items():
         found = str(content.get(f"{name}_unit", unit))
         if found != unit:
-            raise UserError(f"{source} gives {name} in {found!r}; this format demands {unit!r}")
+            raise UserError(f"it gives {name} in {found!r}; this format demands {unit!r}")
     missing = [name for name in ("numbers", "positions") if name not in content]
     if missing:
-        raise UserError(f"{source} lacks {' and '.join(missing)}: it is not a complete frames file")
+        raise UserError(f"it lacks {' and '.join(missing)}: it is not a complete frames file")
     arrays = {name: content[name] for name in frame_fields() if name in content}
     info = {key[5:]: str(value) for key, value in content.items() if key.startswith("info_")}
     return Frames(**arrays, info=info)

@@ -37,9 +37,7 @@ if TYPE_CHECKING:
     from so3krates_lite.potential import Potential
     from so3krates_lite.training.progress import Progress
 
-MODEL = So3kratesConfig(
-    features=48, layers=2, radial_hidden=64, spherical_hidden=16
-)
+MODEL = So3kratesConfig(features=48, layers=2, radial_hidden=64, spherical_hidden=16)
 SETTINGS = TrainConfig(optimiser="adam", batch_size=5, learning_rate=4e-3, schedule="cosine")
 SIZES = (50, 100, 200, 400)
 HIGHEST = (0, 1, 2, 3)

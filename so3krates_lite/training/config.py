@@ -34,8 +34,8 @@ class TrainConfig:
         ema_decay: of the running mean of the weights that is validated and kept; 0: none
         energy_weight, forces_weight: of the two mean squared errors, in eV^2 and (eV/Å)^2 divided
             by the square of the energy scale
-        energy_shift: fit one energy per "element" or one per "atom" to the training energies, or
-            "none"
+        energy_shift: fit one energy per "element" or one per "atom" to the training energies, take
+            those of the "isolated" atoms among the frames, which are then no data, or "none"
         energy_scale: eV per unit of network output: "forces" (standard deviation of the training
             forces times 1 Å), "energies" (standard deviation of the energies less their shifts) or
             "none" (1 eV)
@@ -60,7 +60,7 @@ class TrainConfig:
     ema_decay: float = 0.999
     energy_weight: float = 0.01
     forces_weight: float = 0.99
-    energy_shift: Literal["element", "atom", "none"] = "element"
+    energy_shift: Literal["element", "atom", "isolated", "none"] = "element"
     energy_scale: Literal["forces", "energies", "none"] = "forces"
     train_only: tuple[str, ...] = ()
     refit_shift: bool = False
@@ -99,7 +99,7 @@ class TrainConfig:
         )
         choices = {
             "schedule": ("plateau", "cosine", "exponential", "constant"),
-            "energy_shift": ("element", "atom", "none"),
+            "energy_shift": ("element", "atom", "isolated", "none"),
             "energy_scale": ("forces", "energies", "none"),
         }
         for name, allowed in choices.items():

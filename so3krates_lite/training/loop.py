@@ -48,7 +48,7 @@ from so3krates_lite.training.objective import (
 from so3krates_lite.training.progress import Progress, progress_for_here
 from so3krates_lite.training.run import RunFolder
 from so3krates_lite.training.state import State, params_of, start_state
-from so3krates_lite.training.statistics import element_shift, energy_scale
+from so3krates_lite.training.statistics import element_shift, energy_scale, isolated_atoms
 
 VALIDATION_BATCH = 50
 
@@ -124,7 +124,8 @@ def train(
 
     Args:
         frames: with energies and forces
-        split: which frames are for what; test frames are never touched here
+        split: which frames are for what; test frames are never touched here. Isolated atoms count
+            as none of these where the energy shift is theirs
         model, settings: configurations; None: the defaults (or, with ``start``, its own model)
         folder: where the run is kept; None: nowhere
         resume: continue the run in ``folder``; model and settings come from it
@@ -148,6 +149,9 @@ def train(
             start.check_elements(frames.numbers)
         model = start.config
     model = model or So3kratesConfig()
+    split.check(frames)
+    if settings.energy_shift == "isolated":
+        split = split.without(isolated_atoms(frames))
     _check(frames, split)
     facts = _facts(frames, split, settings)
     if resume and card.get("fingerprint") not in (None, facts["fingerprint"]):
@@ -166,12 +170,14 @@ def _train(
 ) -> TrainResult:
     training = frames[split.train]
     if start is None:
-        shift = element_shift(training, settings.energy_shift)
+        zero = _zero_from(frames, training, settings.energy_shift)
+        shift = element_shift(zero, settings.energy_shift)
         scale = energy_scale(training, settings.energy_scale, shift)
     else:
         shift, scale = start.element_shift, start.energy_scale
         if settings.refit_shift:
-            shift = _refitted_shift(training, start, settings.energy_shift)
+            zero = _zero_from(frames, training, settings.energy_shift)
+            shift = _refitted_shift(zero, start, settings.energy_shift)
     data, valid = _labelled(frames, split, model, shift, scale, dtype)
     if run is not None and not resume:
         run.create(model, settings, split, card, start)  # only now: what was refused leaves nothing
@@ -277,6 +283,22 @@ def _train(
     return TrainResult(best, metrics, None if run is None else run.path)
 
 
+def _zero_from(frames: Frames, training: Frames, mode: str) -> Frames:
+    """The frames whose energies give the element shifts."""
+    if mode != "isolated":
+        return training
+    atoms = frames[isolated_atoms(frames)]
+    if missing := sorted(set(training.elements) - set(atoms.elements)):
+        from ase.data import chemical_symbols
+
+        names = ", ".join(chemical_symbols[z] for z in missing)
+        raise UserError(
+            f'energy_shift="isolated" needs the energy of a single atom of each element, but there '
+            f'is none of {names}: add such frames, or choose "element".'
+        )
+    return atoms[np.isin(atoms.numbers[:, 0], training.elements)]
+
+
 def _refitted_shift(frames: Frames, start: Potential, mode: str) -> Float[np.ndarray, "elements"]:
     """Element shifts for what ``start``'s network leaves of the energies."""
     predicted = start.predict(frames, allow_unknown_elements=True).energy - start.shift(frames)
@@ -299,11 +321,11 @@ def _trained_parts(params: dict, names: tuple[str, ...]) -> tuple[str, ...] | No
 def _check(frames: Frames, split: Split) -> None:
     for name in ("energy", "forces"):
         if getattr(frames, name) is None:
-            raise UserError(f"Training needs {name}, but the frames have none.")
+            why = frames.lacking(name)
+            raise UserError(f"Training needs {name}, but the frames have none{why}.")
     for name in ("train", "valid"):
         if len(getattr(split, name)) == 0:
             raise UserError(f"The split has no {name} frames: at least one is needed.")
-    split.check(frames)
 
 
 def _facts(frames: Frames, split: Split, settings: TrainConfig) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from so3krates_lite.embedding import N_ELEMENTS
 from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
 from so3krates_lite.potential import total_shift
+
+ALONE = 8.0  # Å between an atom and its images: no crystal of one atom per cell is so wide
 
 
 def element_shift(frames: Frames, mode: str) -> Float[np.ndarray, "elements"]:
@@ -16,7 +18,8 @@ def element_shift(frames: Frames, mode: str) -> Float[np.ndarray, "elements"]:
 
     "element": least squares over the composition; where compositions do not tell the elements
     apart (one molecule only), the solution of smallest norm. "atom": the same for all elements
-    that occur. Elements that do not occur keep zero.
+    that occur. "isolated": the energies of the frames, which are single atoms. Elements that do not
+    occur keep zero.
     """
     shift = np.zeros(N_ELEMENTS)
     if mode == "none":
@@ -25,9 +28,37 @@ def element_shift(frames: Frames, mode: str) -> Float[np.ndarray, "elements"]:
         shift[frames.elements] = frames.energy.sum() / frames.n_atoms.sum()
         return shift
     elements = frames.elements
+    if mode == "isolated":
+        for z in elements:
+            shift[z] = _energy_alone(frames, z)
+        return shift
     counts = frames.element_counts(elements).astype(float)
     shift[elements] = np.linalg.lstsq(counts, frames.energy, rcond=None)[0]
     return shift
+
+
+def isolated_atoms(frames: Frames) -> Bool[np.ndarray, "frames"]:
+    """Which frames are one atom alone, without a cell or in a wide one."""
+    alone = frames.n_atoms == 1
+    if frames.is_periodic:
+        inverse = np.linalg.pinv(frames.cell)  # its columns are as long as planes are dense
+        height = 1 / np.maximum(np.linalg.norm(inverse, axis=1), 1e-9)
+        alone &= (~frames.pbc | (height > ALONE)).all(axis=1)
+    return alone
+
+
+def _energy_alone(frames: Frames, z: int) -> float:
+    """The energy of an element's single atom; of the neutral one, where charges are known."""
+    chosen = frames.numbers[:, 0] == z
+    if frames.total_charge is not None and (neutral := chosen & (frames.total_charge == 0)).any():
+        chosen = neutral
+    energy = frames.energy[chosen]
+    if np.ptp(energy) > 1e-3:
+        raise UserError(
+            f"The single atoms of atomic number {z} have energies from {energy.min():.3f} to "
+            f"{energy.max():.3f} eV: leave the one that is to be the zero."
+        )
+    return float(energy.mean())
 
 
 def energy_scale(frames: Frames, mode: str, shift: Float[np.ndarray, "elements"]) -> float:
