@@ -117,7 +117,8 @@ def _page(title: str, body: str) -> str:
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)}</title>
-<style>{STYLE}</style>
+<style>
+{STYLE}</style>
 </head>
 <body>
 <header><h1>{escape(title)}</h1></header>
@@ -128,7 +129,8 @@ def _page(title: str, body: str) -> str:
 </main>
 <footer>Written by so3krates-lite. This page is complete: it loads nothing.</footer>
 <script>{library}</script>
-<script>{SCRIPT}</script>
+<script>
+{SCRIPT}</script>
 </body>
 </html>
 """

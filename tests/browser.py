@@ -109,7 +109,7 @@ def served(application: str, folder: Path, code: str) -> Iterator[str]:
     )
     base = f"http://127.0.0.1:{port}"
     try:
-        _wait_for(lambda: _answers(f"{base}/api?token={token}"), "the server's answer")
+        wait_for(lambda: _answers(f"{base}/api?token={token}"), "the server's answer")
         place = "doc/tree" if application == "lab" else "notebooks"
         yield f"{base}/{place}/shown.ipynb?token={token}"
     finally:
@@ -138,7 +138,7 @@ def app_of(*arguments: str) -> Iterator[str]:
 def run_all(driver) -> None:
     """Run the opened notebook and wait for its widgets to be drawn."""
     ready = "return !!(window.jupyterapp && document.querySelector('.jp-Notebook .jp-Cell'))"
-    _wait_for(lambda: driver.execute_script(ready), "the notebook")
+    wait_for(lambda: driver.execute_script(ready), "the notebook")
     time.sleep(5)  # the kernel
     driver.execute_script("window.jupyterapp.commands.execute('notebook:run-all-cells')")
 
@@ -146,7 +146,7 @@ def run_all(driver) -> None:
 def wait_until_drawn(driver, panels: int) -> None:
     """Wait for so many plots, and for the molecule's canvas or the still in its place."""
     count = "return document.querySelectorAll('canvas[data-count]').length"
-    _wait_for(lambda: driver.execute_script(count) >= panels, f"{panels} plots")
+    wait_for(lambda: driver.execute_script(count) >= panels, f"{panels} plots")
     time.sleep(4)
 
 
@@ -198,7 +198,7 @@ def _answers(address: str) -> bool:
     return True
 
 
-def _wait_for(happens, what: str) -> None:
+def wait_for(happens, what: str) -> None:
     end = time.monotonic() + PATIENCE
     while not happens():
         if time.monotonic() > end:

@@ -75,3 +75,55 @@ def ethanol_record(
     attention = block(len(degrees), nearness)
     part = SphericalAttention(**pairs, sphc_distance=far, nearness=nearness, attention=attention)
     return dataclasses.replace(record, spherical=part)
+
+
+# rows ask, columns answer; no two alike in size, both signs
+TOLD = np.array([[0.0, 0.9, -0.4], [0.1, 0.0, -0.05], [-0.25, 0.6, 0.0]])
+
+
+def told_record() -> AttentionRecord:
+    """Three atoms whose attention can be read in the code: every view has numbers of its own.
+
+    ``weighted`` is ``TOLD`` times a factor of each frame, layer and channel, ``coefficient`` twice
+    that, ``contribution`` a third of its size. Pairs stand in no order, and there is an image of
+    (1, 2) with 0.3 of its value; the spherical block lists three pairs of its own.
+    """
+    positions = np.array([[0.0, 0.0, 0.0], [1.0, 0.1, 0.2], [-0.4, 1.3, -0.1]])
+    listed = [(1, 2), (2, 0), (0, 1), (2, 1), (1, 0), (0, 2), (1, 2)]
+    far = [(2, 1), (1, 0), (0, 2)]
+
+    def pairs(of: list[tuple[int, int]], image: bool) -> dict[str, np.ndarray]:
+        receiver, sender = np.tile(np.transpose(of), 2)
+        vector = positions[sender] - positions[receiver]
+        if image:
+            vector[len(of) - 1 :: len(of)] += [0.0, 0.0, 2.5]
+        frame = np.repeat([0, 1], len(of))
+        distance = np.linalg.norm(vector, axis=1)
+        names = ("frame", "receiver", "sender", "vector", "distance")
+        return dict(zip(names, (frame, receiver, sender, vector, distance), strict=True))
+
+    def block(of: dict[str, np.ndarray], factor: list[list[float]]) -> BlockAttention:
+        values = TOLD[of["receiver"], of["sender"]] * np.where(of["frame"] == 1, 1.0, 0.7)
+        values = np.where(np.abs(of["vector"][:, 2]) > 1, 0.3, 1.0) * values
+        weighted = np.array(factor)[:, None, :] * values[:, None]
+        return BlockAttention(2 * weighted, weighted, np.abs(weighted) / 3)
+
+    near, apart = pairs(listed, True), pairs(far, False)
+    layers = len(far)
+    spherical = SphericalAttention(
+        **apart,
+        sphc_distance=np.full((2, 2 * layers), 0.4),
+        nearness=np.full((2, 2 * layers), 0.5),
+        attention=block(apart, [[0.5, -1.5], [0.25, 0.75]]),
+    )
+    return AttentionRecord(
+        **near,
+        numbers=np.array([[8, 1, 6]] * 2),
+        positions=np.array([positions, positions]),
+        cutoff=5.0,
+        degrees=(1, 2),
+        feature=block(near, [[1.0, -0.5, 0.2], [0.3, 2.0, -1.2]]),
+        geometric=block(near, [[0.6, -0.8], [1.1, 0.35]]),
+        sphc=np.random.default_rng(0).normal(size=(3, 2, 3, 8)),
+        spherical=spherical,
+    )

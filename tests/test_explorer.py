@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 from structures import small_config, small_potential
-from synthetic import ethanol_record
+from synthetic import ethanol_record, told_record
 
 from so3krates_lite import figures
 from so3krates_lite.config import GeomAttConfig
@@ -272,6 +272,29 @@ def test_a_click_in_one_view_changes_the_others(explorer):
     assert explorer.controls["frame"].value == explorer.state.frame == 0
     explorer.controls["frame"].value = 1
     assert explorer._play.value == explorer.state.frame == 1
+
+
+@pytest.mark.parametrize(("role", "atom", "partner"), [("receiver", 2, 0), ("sender", 0, 2)])
+def test_a_click_on_a_cell_chooses_who_asks_and_who_answers(role, atom, partner):
+    """From the pixel to the state, and back to the mark and the words."""
+    from javascript import Plot
+
+    left, top, cell = 40, 30, 284 / 3  # px
+    explorer = app.explore(told_record())
+    explorer.state = ViewState("feature", layer=1, channel=1, frame=1, role=role)
+    plot = Plot(explorer.panels["matrix"].data)
+    x, y = left + 0.3 * cell, top + 2.6 * cell  # third row, first column
+    assert plot.hover(x, y) == "C2 attends to O0: −0.500"
+    explorer.panels["matrix"].picked = plot.click(x, y)
+    assert (explorer.state.atom, explorer.state.partner) == (atom, partner)
+    assert "1 of 1 directed pairs" in explorer._said.value
+    assert "Strongest: C2 attends to O0 with -0.5." in explorer._said.value
+    (name, kind), *more = explorer.molecule.data["tubes"]
+    assert name == "C2 attends to O0: -0.5" and kind == 0 and not more
+    again = Plot(explorer.panels["matrix"].data)
+    row, column = (box for box in again.strokes("box") if box["width"] == 2)
+    assert [row[k] for k in "xywh"] == pytest.approx([left, top + 2 * cell, 284, cell])
+    assert [column[k] for k in "xywh"] == pytest.approx([left, top, cell, 284])
 
 
 def test_a_redraw_leaves_in_one_message_once_a_browser_takes_such(frames, monkeypatch):
