@@ -136,6 +136,12 @@ class Frames:
         wanted = self.elements if elements is None else np.asarray(elements)
         return np.stack([(self.numbers == z).sum(axis=1) for z in wanted], axis=1)
 
+    @property
+    def composition(self) -> Int[np.ndarray, " frames"]:
+        """A number per frame, from 0; the same where frames hold the same atoms in any order."""
+        atoms = np.sort(self.numbers, axis=1)
+        return np.unique(atoms, axis=0, return_inverse=True)[1].reshape(-1)
+
     def __repr__(self) -> str:
         known = [name for name in _LAYOUT if getattr(self, name) is not None]
         name = self.info.get("name", "")

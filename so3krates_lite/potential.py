@@ -175,6 +175,8 @@ class Potential:
         element_shift: eV per atomic number 0 … 99, added in float64
         energy_scale: eV per unit of the network's energy
         card: what a user should know: data, level of theory, settings, errors, hardware
+        trained_elements: atomic numbers of the training data; None: not known, as for random
+            parameters and for files of earlier versions
     """
 
     config: ModelConfig
@@ -184,6 +186,7 @@ class Potential:
     )
     energy_scale: float = 1.0
     card: Mapping[str, Any] = field(default_factory=dict)
+    trained_elements: frozenset[int] | None = None
 
     @classmethod
     def random(cls, config: ModelConfig, seed: int = 0, precision: str = "float32") -> Potential:
@@ -221,11 +224,13 @@ class Potential:
 
     @property
     def elements(self) -> set[int] | None:
-        """Atomic numbers that the training data held, as far as the shifts tell; else None.
+        """Atomic numbers that the training data held; None where nothing tells them.
 
-        An element's shift is exactly zero where the training data lacked it. Where all shifts are
-        zero, they tell nothing.
+        Where they are not stated, the shifts tell them: an element's shift is exactly zero where
+        the training data lacked it. Where all shifts are zero, they tell nothing.
         """
+        if self.trained_elements is not None:
+            return set(self.trained_elements)
         return set(np.flatnonzero(self.element_shift).tolist()) or None
 
     def check_elements(self, numbers: Int[np.ndarray, "..."]) -> None:
@@ -335,6 +340,8 @@ class Potential:
             "energy_scale": float(self.energy_scale),
             "card": dict(self.card),
         }
+        if self.trained_elements is not None:
+            header["elements"] = sorted(int(z) for z in self.trained_elements)
         storage.save_arrays(Path(path), KIND, FORMAT_VERSION, arrays, header)
 
     @classmethod
@@ -352,7 +359,9 @@ class Potential:
             config = ModelConfig.from_dict(header["config"])
         except UserError as error:
             raise UserError(f"{found} cannot be used: {error}") from None
-        return cls(config, params, shift, header["energy_scale"], header["card"])
+        elements = header.get("elements")  # absent in files of earlier versions
+        elements = None if elements is None else frozenset(elements)
+        return cls(config, params, shift, header["energy_scale"], header["card"], elements)
 
 
 def total_shift(

@@ -292,3 +292,28 @@ def test_untrained_elements_are_refused_unless_allowed(potential):
     with pytest.raises(UserError, match=r"holds O.*trained on H, C"):
         potential.predict(oxygen)
     assert np.isfinite(potential.predict(oxygen, allow_unknown_elements=True).energy).all()
+
+
+def test_stated_elements_are_refused_or_known_whatever_the_shifts(potential, tmp_path):
+    """With no energy zero at all, only the file can say what the training data held."""
+    silent = dataclasses.replace(potential, element_shift=np.zeros(100))
+    assert silent.elements is None
+    stated = dataclasses.replace(silent, trained_elements=frozenset({1, 6}))
+    stated.save(tmp_path / "stated.safetensors")
+    oxygen = frame_of([8, 1], np.array([[0.0, 0, 0], [0, 0, 1.0]]))
+    for each in (stated, stated.astype("float32"), Potential.load(tmp_path / "stated.safetensors")):
+        assert each.elements == each.trained_elements == {1, 6}
+        for use in (each.predict, each.attention):
+            with pytest.raises(UserError, match=r"holds O.*trained on H, C only"):
+                use(oxygen)
+    # what is stated goes before what the shifts would tell
+    assert dataclasses.replace(potential, trained_elements=frozenset({1})).elements == {1}
+
+
+def test_files_that_do_not_state_their_elements_are_read_as_before(potential, tmp_path):
+    path = tmp_path / "earlier.safetensors"
+    potential.save(path)
+    assert "elements" not in storage.load_arrays(path, KIND, FORMAT_VERSION)[1]
+    again = Potential.load(path)
+    assert again.trained_elements is None
+    assert again.elements == potential.elements == set(range(99))

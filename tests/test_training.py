@@ -378,6 +378,29 @@ def test_run_from_given_weights_resumes_to_the_same_numbers(frames, split, unint
     assert without_time(resumed.metrics) == without_time(whole.metrics)
 
 
+def test_every_potential_states_the_elements_of_its_training_data(frames, split, tmp_path):
+    """Also where no energy zero tells them, and where a run is resumed or begins from another."""
+    settings = with_settings(epochs=1, energy_shift="none")
+    folder = tmp_path / "run"
+    run(frames, split, folder, settings=settings)
+    assert Potential.load(folder).elements == {1, 6, 8}
+    # the best of an earlier version states none, and may stay the best of a resumed run
+    silent = dataclasses.replace(Potential.load(folder), trained_elements=None)
+    silent.save(folder / "best.safetensors")
+    resumed = train(frames, split, folder=folder, resume=True, progress=Silent())
+    assert resumed.potential.elements == Potential.load(folder).elements == {1, 6, 8}
+    start = dataclasses.replace(silent, trained_elements=frozenset({1, 6, 7, 8}))
+
+    def elements(start, **changes):
+        last = with_settings(epochs=1, energy_shift="none", **changes)
+        return run(frames, split, settings=last, start=start).potential.elements
+
+    # the energy zero of the start holds on for all its elements; a new one knows only the new
+    assert elements(start) == {1, 6, 7, 8}
+    assert elements(start, refit_shift=True) == {1, 6, 8}
+    assert elements(silent) == {1, 6, 8}
+
+
 def test_without_a_model_it_is_the_paper_s(frames, split, monkeypatch):
     asked = []
     monkeypatch.setattr(loop, "_train", lambda frames, split, model, *rest: asked.append(model))

@@ -77,6 +77,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         )
     errors, _ = evaluate(potential, frames, name=name)
     print(format_table([errors.row(options.unit)]))
+    if errors.remark:
+        print(errors.remark)
     if options.json:
         plain = {
             key: None if isinstance(value, float) and math.isnan(value) else value

@@ -1,32 +1,48 @@
 """Plausibility: does what was read look like eV and Å?
 
 A wrong unit raises no error; the model simply learns, or fails to learn, something else. But nature
-fixes the scale of three things, so a wrong unit shows:
+fixes the scale of some things, so a wrong unit shows:
 
 * **Lengths.** The nearest neighbour of an atom sits at about the sum of their covalent radii.
   Lengths in bohr put it at 1.89 times that, lengths in nm at a tenth.
-* **Forces.** At temperatures at which molecules hold together, force components scatter by about
-  1 eV/Å; in kcal/mol/Å that reads 23.
-* **Energies.** All-electron total energies lie within about one per cent of the sum over free
-  atoms. And whatever their zero, energies must be the work of the forces: between two frames
-  E₁ - E₀ ≈ -½ (F₁ + F₀)·(R₁ - R₀), the trapezium rule, exact on a parabola. The slope of the one
-  against the other is 1, and the factor between two units if energies and forces differ in theirs.
+* **Forces.** A bond to hydrogen of length d resists stretching with a force constant k for which
+  k d² is 12 eV (LiH) to 50 eV (water), whatever the method and the temperature; in Hartree/Å it
+  reads 2, in kcal/mol/Å 900. Where bonds do not vibrate, this tells nothing. Where there is no
+  hydrogen, only the scatter is left: force components of molecules that hold together scatter by
+  about 1 eV/Å.
+* **Energies against forces.** Whatever their zero, energies must be the work of the forces: between
+  two frames E₁ - E₀ ≈ -½ (F₁ + F₀)·(R₁ - R₀), the trapezium rule, exact on a parabola. Between
+  frames far apart it is poor, but then the scatter of the energies is known: equipartition gives
+  each of 3n-6 vibrations kT/2, and kT is what the bonds to hydrogen show.
+* **Energies.** All-electron total energies lie a little below the sum over free atoms. Those of
+  semi-empirical methods and pseudopotentials do not, and may come near to it in another unit by
+  chance: this is evidence only where energies could not be held against forces.
 
-Only a number that fits a known mistake is called one; unusual data pass.
+Only a number that fits a known mistake is called one; unusual data pass. Each refusal names the way
+past it.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
+from so3krates_lite.datasets.evidence import (
+    Bonds,
+    bonds_to_hydrogen,
+    energy_per_work,
+    nearest_neighbour_ratio,
+)
 from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
 from so3krates_lite.units import ENERGY_UNITS, LENGTH_UNITS
 
-N_SAMPLED = 96
-N_NEAR = 16  # atoms, itself included, among which an atom's neighbour is sought
+N_BLOCKS, BLOCK = 12, 8  # frames looked at: blocks of frames of the same atoms, where there are any
 FORCE_LIMIT = 8.0  # eV/Å, root mean square; thermal data have 0.3 to 3
+SMALL_FORCES = 0.15  # eV/Å, root mean square; thermal forces in Hartree/Å have 0.01 to 0.1
+STIFFNESS = 37.0  # eV, k d² of the bonds of hydrogen to carbon, nitrogen, oxygen, silicon, …
+STIFFNESS_LIMITS = (5.0, 250.0)
+INSIST = "if the data are right as they are, load with check=False (--no-check)"
 
 # total energies of free atoms, Hartree, non-relativistic: Chakravorty, Gwaltney, Davidson, Parpia,
 # Froese Fischer, Phys. Rev. A 47, 3649 (1993), rounded
@@ -36,19 +52,41 @@ _FREE_ATOM = np.array(
         *(162.255, 200.053, 242.346, 289.359, 341.259, 398.110, 460.148, 527.540),
     )
 )
-_NOBLE = (2, 10, 18, 36, 54, 86)
-_MISTAKEN = ("kcal/mol", "kJ/mol", "meV", "Hartree")
-MIN_PAIRS = 20  # frames needed before energies are held against forces
+_BINDING = (-0.02, 0.35)  # Hartree per atom by which a molecule lies below its free atoms
+_RELATIVITY = 0.003  # of the energy, by which some methods lie lower still
 
-# slope of energy differences against work that each mixture of units would give
-_MISMATCHES = {
-    "energies in kcal/mol and forces in eV/Å": 1 / ENERGY_UNITS["kcal/mol"],
-    "energies in kJ/mol and forces in eV/Å": 1 / ENERGY_UNITS["kJ/mol"],
+_eV_PER = ENERGY_UNITS
+_BOHR = LENGTH_UNITS["bohr"]
+# energy unit of the file: what its numbers look to be, and by what they are to be multiplied
+_ENERGIES = {
+    "kcal/mol": ("in kcal/mol, not eV", _eV_PER["kcal/mol"]),
+    "kJ/mol": ("in kJ/mol, not eV", _eV_PER["kJ/mol"]),
+    "meV": ("in meV, not eV", 1e-3),
+    "Hartree": ("in Hartree, not eV", _eV_PER["Hartree"]),
+    "eV": ("in eV already but were converted from kcal/mol", 1 / _eV_PER["kcal/mol"]),
+}
+# by how much forces are too large in each unit, or if converted though in eV/Å
+_FORCES = {
+    "kcal/mol/Å": 1 / _eV_PER["kcal/mol"],
+    "kJ/mol/Å": 1 / _eV_PER["kJ/mol"],
+    "meV/Å": 1e3,
+    "Hartree/Å": 1 / _eV_PER["Hartree"],
+    "Hartree/bohr": _BOHR / _eV_PER["Hartree"],
+    "Rydberg/bohr": _BOHR / _eV_PER["Rydberg"],
+}
+_CONVERTED = {unit: _eV_PER[unit] for unit in ("Hartree", "kcal/mol")}
+# energy differences over work that each mixture of units would give
+_RIGHT_FORCES = {
+    "energies in kcal/mol and forces in eV/Å": 1 / _eV_PER["kcal/mol"],
+    "energies in kJ/mol and forces in eV/Å": 1 / _eV_PER["kJ/mol"],
     "energies in meV and forces in eV/Å": 1e3,
-    "energies in Hartree and forces in eV/Å": 1 / ENERGY_UNITS["Hartree"],
-    "energies in eV and forces in kcal/mol/Å": ENERGY_UNITS["kcal/mol"],
-    "energies in eV and forces in Hartree/Å": ENERGY_UNITS["Hartree"],
-    "energies in eV and forces in Hartree/bohr": ENERGY_UNITS["Hartree"] / LENGTH_UNITS["bohr"],
+    "energies in Hartree and forces in eV/Å": 1 / _eV_PER["Hartree"],
+}
+_MISMATCHES = {
+    **_RIGHT_FORCES,
+    "energies in eV and forces in kcal/mol/Å": _eV_PER["kcal/mol"],
+    "energies in eV and forces in Hartree/Å": _eV_PER["Hartree"],
+    "energies in eV and forces in Hartree/bohr": _eV_PER["Hartree"] / _BOHR,
 }
 
 
@@ -62,71 +100,22 @@ def check_plausible(frames: Frames) -> None:
     """
     if len(frames) == 0:
         return
-    chosen = np.unique(np.linspace(0, len(frames) - 1, N_SAMPLED).astype(int))
+    chosen = _sample(frames)
     sample = frames[chosen]
-    _check_apart(sample, chosen)
-    _check_lengths(sample)
-    _check_forces(sample)
-    _check_total_energies(sample)
-    _check_work(sample)
+    try:
+        _check_apart(sample, chosen)
+        _check_lengths(sample)
+        bonds = bonds_to_hydrogen(sample)
+        factor = energy_per_work(sample, bonds)
+        unit = _unit_by_all_electrons(sample)
+        _check_forces(sample, bonds, factor, unit)
+        _check_work(bonds, factor, unit)
+        _check_total_energies(sample, bonds, factor, unit)
+    except UserError as error:
+        raise UserError(f"{error}; {INSIST}") from None
 
 
-def nearest_neighbour_ratio(frames: Frames) -> float | None:
-    """Median over atoms of the distance to the nearest atom over the sum of covalent radii."""
-    from ase.data import covalent_radii
-    from scipy.spatial import cKDTree
-
-    ratios = []
-    for k in range(len(frames)):
-        real = frames.mask[k] & ~np.isin(frames.numbers[k], _NOBLE)
-        if real.sum() < 2:
-            continue
-        r, radius = frames.positions[k, real], covalent_radii[frames.numbers[k, real]]
-        # the atom itself comes first; a large neighbour may touch before a nearer small one
-        distance, near = cKDTree(r).query(r, k=range(2, min(len(r), N_NEAR) + 1))
-        ratios.append((distance / (radius[:, None] + radius[near])).min(axis=1))
-    return float(np.median(np.concatenate(ratios))) if ratios else None
-
-
-def work_slope(frames: Frames) -> tuple[float, float] | None:
-    """Energy differences against the work of the forces between similar frames.
-
-    Each frame is paired with the most similar one of its composition and charge, after turning that
-    onto it (Kabsch, Acta Cryst. A 32, 922, 1976).
-
-    Returns:
-        Slope through the origin and correlation, or None where fewer than `MIN_PAIRS` exist.
-    """
-    if frames.energy is None or frames.forces is None or frames.is_periodic:
-        return None
-    changes, works = [], []
-    for members in _alike(frames):
-        if len(members) < 2:
-            continue
-        real = frames.mask[members[0]]
-        r, f = frames.positions[members][:, real], frames.forces[members][:, real]
-        r = r - r.mean(axis=1, keepdims=True)
-        turn = _rotations(r)
-        # [a, b]: frame b turned onto frame a
-        turned = np.einsum("bni,abij->abnj", r, turn)
-        step = r[:, None] - turned
-        size = np.einsum("abni,abni->ab", step, step)
-        np.fill_diagonal(size, np.inf)
-        b = size.argmin(axis=1)
-        a = np.arange(len(members))
-        force = f + np.einsum("ani,aij->anj", f[b], turn[a, b])
-        works.append(-0.5 * np.einsum("ani,ani->a", force, step[a, b]))
-        changes.append(frames.energy[members] - frames.energy[members][b])
-    if sum(map(len, works)) < MIN_PAIRS:
-        return None
-    change, work = np.concatenate(changes), np.concatenate(works)
-    norm = (work @ work) * (change @ change)
-    if norm == 0:
-        return None
-    return float(change @ work / (work @ work)), float(change @ work / np.sqrt(norm))
-
-
-# -- the four tests -------------------------------------------------------------------------------
+# -- the tests ------------------------------------------------------------------------------------
 
 
 def _check_apart(sample: Frames, frame: Int[np.ndarray, " frames"]) -> None:
@@ -159,80 +148,122 @@ def _check_lengths(frames: Frames) -> None:
         )
 
 
-def _check_forces(frames: Frames) -> None:
+def _check_forces(
+    frames: Frames, bonds: Bonds | None, factor: float | None, energy_unit: str | None
+) -> None:
     if frames.forces is None:
         return
-    rms = float(np.sqrt(np.mean(frames.forces[frames.mask] ** 2)))
-    if rms < FORCE_LIMIT:
+    if bonds is None:
+        rms = _size(frames)
+        if rms > FORCE_LIMIT:
+            unit = "kcal/mol" if rms < 70 else "kJ/mol" if rms < 350 else "meV"
+            raise UserError(
+                f"forces may be in {unit}/Å, not eV/Å (their root mean square is {rms:.1f}; "
+                f"thermal molecules have about 1): state energy_unit={unit!r}, or remove frames "
+                f"with extreme forces"
+            )
         return
-    unit = "kcal/mol" if rms < 70 else "kJ/mol" if rms < 350 else "meV"
+    found = (
+        f"a bond to hydrogen resists stretching with {bonds.stiffness:.3g}, force constant times "
+        f"length squared, where 12 to 50 eV are usual"
+    )
+    if bonds.stiffness < 0:
+        raise _wrong_sign(found)
+    if STIFFNESS_LIMITS[0] < bonds.stiffness < STIFFNESS_LIMITS[1]:
+        return
+    units = _fitting(_FORCES, bonds.stiffness / STIFFNESS, 1.6)
+    units = [unit for unit in units if unit.startswith(energy_unit or "")] or units
+    guesses = [f"be in {' or '.join(units)}, not eV/Å"] if units else []
+    for unit in _fitting(_CONVERTED, bonds.stiffness / STIFFNESS, 1.6):
+        guesses.append(f"have been converted from {unit} although they were in eV/Å")
+    what, way = " or to ".join(guesses) or "be in no unit known here", "convert the forces to eV/Å"
+    if factor is None:
+        way = f"state energy_unit, if energies are so, too, or {way}"
+    elif 0.2 < factor < 5:
+        what += ", and energies with them"
+        way = "state energy_unit, or convert both to eV and eV/Å"
+    raise UserError(f"forces look to {what} ({found}): {way}")
+
+
+def _check_work(bonds: Bonds | None, factor: float | None, energy_unit: str | None) -> None:
+    # frames far apart bend the line: only a factor that no curvature explains is a unit's
+    if factor is None or 0.1 < factor < 6.0:
+        return
+    found = f"energy differences are {factor:.3g} times what the forces explain instead of once"
+    if factor < 0:
+        raise _wrong_sign(found)
+    if energy_unit is not None and _fitting({"": 1 / _ENERGIES[energy_unit][1]}, factor, 3):
+        raise UserError(
+            f"energies look to be {_ENERGIES[energy_unit][0]} (they would be those of all "
+            f"electrons, and {found}): convert the energies in the file to eV"
+        )
+    fitting = _fitting(_MISMATCHES if bonds is None else _RIGHT_FORCES, factor, 3)
+    guess = f"looks like {' or '.join(fitting)}" if fitting else "no known pair of units fits"
     raise UserError(
-        f"forces look to be in {unit}/Å, not eV/Å (their root mean square is {rms:.1f}; thermal "
-        f"molecules have about 1): state energy_unit={unit!r}, or remove frames with extreme "
-        f"forces, or load with check=False"
+        f"energies and forces are not in units that belong together: {found} ({guess}); convert "
+        f"the energies or the forces in the file"
     )
 
 
-def _check_total_energies(frames: Frames) -> None:
-    if frames.energy is None or frames.elements.max() >= len(_FREE_ATOM):
-        return
-    if frames.elements.max() == 1:  # hydrogen alone cannot tell all-electron energies
-        return
-    atoms = -ENERGY_UNITS["Hartree"] * _FREE_ATOM[frames.numbers].sum(axis=1)
-    ratio = float(np.median(frames.energy / atoms))
-    for unit in _MISTAKEN:
-        if abs(ratio * ENERGY_UNITS[unit] - 1) < 0.02:
-            raise UserError(
-                f"energies look to be in {unit}, not eV (they are {ratio:.4g} times those of free "
-                f"atoms in eV): state energy_unit={unit!r}"
-            )
-        if unit == "kcal/mol" and abs(ratio / ENERGY_UNITS[unit] - 1) < 0.02:
-            raise UserError(
-                f"energies look to be in eV already but were converted from {unit} (they are "
-                f"{ratio:.4g} times those of free atoms): state energy_unit='eV'"
-            )
+def _check_total_energies(
+    frames: Frames, bonds: Bonds | None, factor: float | None, energy_unit: str | None
+) -> None:
+    if energy_unit is None or (bonds is not None and factor is not None):
+        return  # energies are the work of forces that are right
+    what, factor_of_unit = _ENERGIES[energy_unit]
+    found = "they would be those of all electrons"
+    if factor_of_unit > 1:
+        # numbers smaller than those of all electrons in eV may be those of fewer electrons; and
+        # forces, if no smaller than they should be, speak for energies that go with them
+        together = factor is not None or energy_unit == "eV"
+        if together and frames.forces is not None and _size(frames) > SMALL_FORCES:
+            return
+        found += "; those of semi-empirical methods and pseudopotentials can come near by chance"
+    look = "may" if factor_of_unit > 1 else "look to"
+    raise UserError(f"energies {look} be {what} ({found}): state energy_unit={energy_unit!r}")
 
 
-def _check_work(frames: Frames) -> None:
-    fit = work_slope(frames)
-    if fit is None:
-        return
-    slope, correlation = fit
-    if slope < -0.3 and correlation < -0.6:
-        raise UserError(
-            f"forces look to have the wrong sign (energy differences are {slope:.2f} times the "
-            f"work against them): forces are minus the gradient of the energy"
-        )
-    # frames far apart bend the line: only a factor that no curvature explains is a unit's
-    if correlation < 0.8 or 0.1 < slope < 8.0:
-        return
-    nearness = {text: abs(np.log(slope / factor)) for text, factor in _MISMATCHES.items()}
-    fitting = sorted((text for text in nearness if nearness[text] < 0.8), key=nearness.get)
-    guess = f"looks like {' or '.join(fitting[:3])}" if fitting else "no known pair of units fits"
-    raise UserError(
-        f"energies and forces are not in units that belong together: energy differences are "
-        f"{slope:.3g} times the work of the forces instead of once ({guess}); state the units, or "
-        f"load with check=False"
+def _wrong_sign(found: str) -> UserError:
+    return UserError(
+        f"forces look to have the wrong sign ({found}): forces are minus the gradient of the energy"
     )
 
 
 # -- helpers --------------------------------------------------------------------------------------
 
 
-def _alike(frames: Frames) -> list[Int[np.ndarray, " members"]]:
-    """Frames of the same atoms in the same order, the same charge and spin."""
-    key = frames.numbers.astype(float)
-    for extra in (frames.total_charge, frames.spin_multiplicity):
-        if extra is not None:
-            key = np.column_stack([key, extra])
-    kind = np.unique(key, axis=0, return_inverse=True)[1].reshape(-1)
-    return [np.flatnonzero(kind == k) for k in range(kind.max() + 1)]
+def _sample(frames: Frames) -> Int[np.ndarray, " frames"]:
+    """Numbers of the frames to look at: all of few, else blocks from the whole of the set."""
+    n = len(frames)
+    if n <= N_BLOCKS * BLOCK:
+        return np.arange(n)
+    weight = np.random.default_rng(0).integers(1, 2**40, frames.max_atoms)
+    kind = frames.numbers.astype(np.int64) @ weight  # the same for the same atoms in order
+    first = np.linspace(0, n - BLOCK, N_BLOCKS).astype(int)
+    places = (first[:, None] + np.arange(BLOCK)).reshape(-1)
+    return np.unique(np.argsort(kind, kind="stable")[places])
 
 
-def _rotations(
-    centred: Float[np.ndarray, "frames atoms 3"],
-) -> Float[np.ndarray, "frames frames 3 3"]:
-    """[a, b]: the proper rotation Q for which r_b Q is closest to r_a (row vectors)."""
-    u, _, v = np.linalg.svd(np.einsum("bni,anj->abij", centred, centred))
-    u[..., -1] *= np.sign(np.linalg.det(u @ v))[..., None]
-    return u @ v
+def _unit_by_all_electrons(frames: Frames) -> str | None:
+    """The unit, if it is not eV, in which nearly all energies are those of all electrons."""
+    # hydrogen alone cannot tell
+    if frames.energy is None or not 1 < frames.elements.max() < len(_FREE_ATOM):
+        return None
+    atoms = _FREE_ATOM[frames.numbers].sum(axis=1)
+    low, high = (bound * frames.n_atoms for bound in _BINDING)
+    for unit, (_, factor) in _ENERGIES.items():
+        below = -frames.energy * factor / _eV_PER["Hartree"] - atoms
+        if np.mean((low < below) & (below < high + _RELATIVITY * atoms)) > 0.9:
+            return unit
+    return None
+
+
+def _fitting(known: dict[str, float], factor: float, within: float) -> list[str]:
+    """What explains ``factor``, the nearest first."""
+    far = {text: abs(np.log(factor / value)) for text, value in known.items()}
+    return sorted((text for text in far if far[text] < np.log(within)), key=far.get)[:3]
+
+
+def _size(frames: Frames) -> float:
+    """Root mean square of the components of the forces, eV/Å."""
+    return float(np.sqrt(np.mean(frames.forces[frames.mask] ** 2)))

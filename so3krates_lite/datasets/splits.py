@@ -153,8 +153,7 @@ def energy_stratified_split(
         why = frames.lacking("energy")
         raise UserError(f"these frames have no energies to stratify by{why}: use random_split")
     rng = _generator(seed)
-    composition = np.unique(np.sort(frames.numbers, axis=1), axis=0, return_inverse=True)[1]
-    composition = composition.reshape(-1)
+    composition = frames.composition
     mean = np.bincount(composition, frames.energy) / np.bincount(composition)
     height = (frames.energy - mean[composition]) / frames.n_atoms
     strata = np.array_split(np.argsort(height, kind="stable"), min(N_STRATA, len(frames)))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -178,6 +178,9 @@ def _train(
         if settings.refit_shift:
             zero = _zero_from(frames, training, settings.energy_shift)
             shift = _refitted_shift(zero, start, settings.energy_shift)
+    elements = frozenset(training.elements.tolist())
+    if start is not None and not settings.refit_shift:  # the energy zero of the others holds on
+        elements |= start.elements or frozenset()
     data, valid = _labelled(frames, split, model, shift, scale, dtype)
     if run is not None and not resume:
         run.create(model, settings, split, card, start)  # only now: what was refused leaves nothing
@@ -206,7 +209,8 @@ def _train(
         best_loss, since_best = counters["best_loss"], int(counters["since_best"])
         metrics = run.read_metrics()[: int(counters["epoch"])]
         spent, trained = counters["wall_s"], counters["trained_s"]
-        best = Potential.load(run.best)
+        best = replace(Potential.load(run.best), trained_elements=elements)
+        run.save_best(best)  # one written by an earlier version does not state its elements
     else:
         best = None
 
@@ -215,7 +219,7 @@ def _train(
     def potential_of(params: dict, row: dict[str, float]) -> Potential:
         results = {**card, "wall time / s": round(row["wall_s"], 3), "epoch": int(row["epoch"])}
         results["hardware"] = machine
-        return Potential(model, jax.device_get(params), shift, scale, results)
+        return Potential(model, jax.device_get(params), shift, scale, results, elements)
 
     progress = progress or progress_for_here()
     progress.start(metrics, settings)
