@@ -13,6 +13,7 @@ from so3krates_lite.frames import Frames
 from so3krates_lite.graph import make_batch
 from so3krates_lite.potential import _energy_and_forces, initialise
 from so3krates_lite.training import TrainConfig
+from so3krates_lite.training.data import Chosen
 from so3krates_lite.training.loop import Hyper, _epoch
 from so3krates_lite.training.objective import Labelled, Weights
 from so3krates_lite.training.state import start_state
@@ -40,7 +41,8 @@ class Ours(JaxImplementation):
 
     def steps(self) -> tuple:
         order = np.stack([next(self.order) for _ in range(self.steps_per_call)])
-        return self.state, self.data, order, self.rates, self.hyper
+        chosen = Chosen(order[:, None], np.full(len(order), order.shape[1]))
+        return self.state, (self.data,), (chosen,), self.rates, self.hyper
 
     def trace_training(self):
         return _epoch.trace(*self.steps(), config=self.config, trained=None)

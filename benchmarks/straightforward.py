@@ -48,13 +48,16 @@ from so3krates_lite.training import optimiser as optimisation
 
 @struct.dataclass
 class Molecules:
-    """Padded structures with directed pairs: `receiver` is moved by `sender`."""
+    """Padded structures with directed pairs: `receiver` is moved by `sender`.
+
+    `vector` leads from receiver to sender, before the atoms have moved by `displacement`.
+    """
 
     numbers: Int[Array, "graphs atoms"]
-    positions: Float[Array, "graphs atoms 3"]
+    displacement: Float[Array, "graphs atoms 3"]
     receiver: Int[Array, "graphs pairs"]
     sender: Int[Array, "graphs pairs"]
-    offset: Float[Array, "graphs pairs 3"]
+    vector: Float[Array, "graphs pairs 3"]
     pair_mask: Bool[Array, "graphs pairs"]
 
 
@@ -63,10 +66,10 @@ def directed(batch: Batch) -> Molecules:
     pairs = batch.local
     return Molecules(
         batch.numbers,
-        batch.positions,
+        batch.displacement,
         np.concatenate([pairs.first, pairs.second], axis=1),
         np.concatenate([pairs.second, pairs.first], axis=1),
-        np.concatenate([pairs.offset, -pairs.offset], axis=1),
+        np.concatenate([pairs.vector, -pairs.vector], axis=1),
         np.concatenate([pairs.mask, pairs.mask], axis=1),
     )
 
@@ -114,7 +117,8 @@ def molecule_energy(params: dict, molecule: Molecules, config: So3kratesConfig) 
     atoms = molecule.numbers.shape[0]
     collect = partial(jax.ops.segment_sum, segment_ids=receiver, num_segments=atoms)
 
-    vector = molecule.positions[sender] - molecule.positions[receiver] + molecule.offset
+    moved = molecule.displacement
+    vector = molecule.vector + moved[sender] - moved[receiver]
     outside = jnp.asarray([0.0, 0.0, 2 * config.cutoff], vector.dtype)
     vector = jnp.where(molecule.pair_mask[:, None], vector, outside)
     distance = safe_norm(vector)
@@ -160,10 +164,10 @@ def energy_and_forces(
     """The network's energy and F = -dE/dR of every molecule."""
 
     def one_molecule(molecule: Molecules):
-        def of_positions(R):
-            return molecule_energy(params, molecule.replace(positions=R), config)
+        def of_displacement(moved):
+            return molecule_energy(params, molecule.replace(displacement=moved), config)
 
-        energy, gradient = jax.value_and_grad(of_positions)(molecule.positions)
+        energy, gradient = jax.value_and_grad(of_displacement)(molecule.displacement)
         return energy, -gradient
 
     return jax.vmap(one_molecule)(molecules)

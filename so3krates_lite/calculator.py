@@ -5,10 +5,11 @@ A simulation asks for forces at positions that hardly differ from the last ones.
 *The neighbour list is kept for a while.* It is made for a radius of cutoff + skin. As long as no
 atom has moved further than skin/2 since, no two atoms can have come closer by more than the skin,
 so every pair within the cutoff is still on the list. (A molecule whose pairs are all on the list
-never needs another.) Pairs on the list beyond the cutoff change nothing: the cutoff function and
-its derivative are zero there, exactly. Lattice vectors of pairs belong to the positions the list
-was made for; positions may therefore leave the cell as they like, and where someone folds them
-back, the jump is longer than skin/2 and the list is made anew.
+needs another only where float32 would lose digits of how far it has moved.) Pairs on the list
+beyond the cutoff change nothing: the cutoff function and its derivative are zero there, exactly.
+The network reads the vectors of pairs as they were listed, and what the atoms have moved since.
+Positions may therefore leave the cell as they like, and where someone folds them back, the jump is
+longer than skin/2 and the list is made anew.
 
 *The compiled function is kept.* It is compiled for a number of atoms and a number of pairs. The
 arrays of pairs get some spare room, and only when that runs out are they enlarged, geometrically,
@@ -48,6 +49,7 @@ log = logging.getLogger(__name__)
 # Room beyond the pairs counted first: their number in a liquid fluctuates by a few per cent, and
 # every empty place is computed as if it were a pair.
 HEADROOM = 1.05
+ROUNDING = 1e-7  # Å; a bond feels it as 5e-6 eV/Å
 
 
 class So3kratesCalculator(Calculator):
@@ -106,6 +108,8 @@ class So3kratesCalculator(Calculator):
             potential = Potential.load(potential)
         self.potential = potential.astype(precision)
         self._dtype = self.potential.dtype
+        # so far an atom may move until its displacement is rounded by more than that
+        self._farthest = ROUNDING / np.finfo(self._dtype).eps
         self.skin = float(skin)
         self.allow_unknown_elements = allow_unknown_elements
         self.total_charge = self._checked("total_charge", total_charge)
@@ -180,7 +184,8 @@ class So3kratesCalculator(Calculator):
                 "set atoms.pbc and atoms.cell"
             )
         # plain numpy: the compiled function takes it along with less ado than a separate transfer
-        batch = self._batch.replace(positions=atoms.positions[None].astype(self._dtype))
+        moved = (atoms.positions - self._positions)[None].astype(self._dtype)
+        batch = self._batch.replace(displacement=moved)
         energy, forces, *stress = self.potential.predict_batch(batch, stress=periodic)
         self.results = {
             "energy": float(energy[0]) + self._shift,
@@ -206,10 +211,12 @@ class So3kratesCalculator(Calculator):
             return False
         if self._pbc.any() and not np.array_equal(atoms.cell.array, self._cell):
             return False
-        # a position that is lost leads, here and below, to the checks that a new list begins with
-        if self._complete:  # true of most small molecules: a twelfth of a step of ethanol is saved
-            return bool(np.isfinite(atoms.positions).all())
         moved = atoms.positions - self._positions
+        # a position that is lost leads, here and below, to the checks that a new list begins with
+        if not np.abs(moved).max() <= self._farthest:
+            return False
+        if self._complete:  # true of most small molecules
+            return True
         return bool(np.einsum("ad,ad->a", moved, moved).max() <= (self.skin / 2) ** 2)
 
     def _make_list(self, atoms: Atoms) -> None:

@@ -233,7 +233,7 @@ def _switched(params: dict, batch: Batch, switches: Switches, config: ModelConfi
 
 @partial(Compiled, static_argnames="config")
 def _hessian(params: dict, batch: Batch, config: ModelConfig) -> Float[Array, "atoms 3 atoms 3"]:
-    def of(R: Float[Array, "1 atoms 3"]) -> Float[Array, ""]:
-        return jnp.sum(energy(params, batch.replace(positions=R), config))
+    def of(moved: Float[Array, "1 atoms 3"]) -> Float[Array, ""]:
+        return jnp.sum(energy(params, batch.replace(displacement=moved), config))
 
-    return jax.hessian(of)(batch.positions)[0, :, :, 0]
+    return jax.hessian(of)(batch.displacement)[0, :, :, 0]

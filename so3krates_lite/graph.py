@@ -16,6 +16,7 @@ Nothing else of a model with a cutoff needs to know about padding.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TypeVar
 
 import jax
@@ -28,6 +29,7 @@ from so3krates_lite import runtime
 from so3krates_lite.config import ModelConfig
 from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
+from so3krates_lite.neighbours import neighbour_pairs
 
 Tree = TypeVar("Tree")
 
@@ -39,13 +41,13 @@ PairVectors = tuple[Float[Array, "graphs pairs 3"], Float[Array, "graphs far_pai
 class PairList:
     """Undirected pairs of each structure, padded to one length.
 
-    ``offset`` (Å) is the lattice vector that leads from the second atom as listed to its periodic
-    image in the pair.
+    ``vector`` (Å) leads from the first atom to the second, or to its periodic image, as they stood
+    when the pairs were listed.
     """
 
     first: Int[Array, "graphs pairs"]
     second: Int[Array, "graphs pairs"]
-    offset: Float[Array, "graphs pairs 3"]
+    vector: Float[Array, "graphs pairs 3"]
     mask: Bool[Array, "graphs pairs"]
 
     @property
@@ -58,13 +60,17 @@ class PairList:
 class Batch:
     """Structures stacked along a first axis, ready for the model (a JAX pytree).
 
-    positions in Å; ``cell`` (Å, rows are lattice vectors) is zero for molecules; ``total_charge``
-    in e; ``unpaired_electrons`` is the spin multiplicity less one. ``spherical`` is None for models
+    A batch knows no positions. Its pairs have vectors, rounded from the exact difference, and
+    ``displacement`` (Å) says how far each atom has moved since they were listed: not at all in a
+    batch just made. So an atom's distance from the origin, or that of its image, costs no digits.
+
+    ``cell`` (Å, rows are lattice vectors) is zero for molecules; ``total_charge`` in e;
+    ``unpaired_electrons`` is the spin multiplicity less one. ``spherical`` is None for models
     without a spherical neighbourhood.
     """
 
     numbers: Int[Array, "graphs atoms"]
-    positions: Float[Array, "graphs atoms 3"]
+    displacement: Float[Array, "graphs atoms 3"]
     cell: Float[Array, "graphs 3 3"]
     total_charge: Float[Array, "graphs"]
     unpaired_electrons: Float[Array, "graphs"]
@@ -125,15 +131,12 @@ class Pairs:
 
 
 def pair_vectors(batch: Batch, config: ModelConfig) -> PairVectors:
-    """r_ij = R_j - R_i (+ lattice vector), from first to second atom, in Å."""
-    take = jax.vmap(lambda positions, index: positions[index])
+    """r_ij from first to second atom, in Å: as listed, and what both have moved since."""
+    take = jax.vmap(lambda moved, index: moved[index])
 
     def vectors(listed: PairList, cutoff: float) -> Float[Array, "graphs pairs 3"]:
-        vector = (
-            take(batch.positions, listed.second)
-            - take(batch.positions, listed.first)
-            + listed.offset
-        )
+        moved = take(batch.displacement, listed.second) - take(batch.displacement, listed.first)
+        vector = listed.vector + moved
         length = 2 * cutoff if math.isfinite(cutoff) else 1.0
         outside = jnp.asarray([0.0, 0.0, length], vector.dtype)
         return jnp.where(listed.mask[..., None], vector, outside)
@@ -142,31 +145,38 @@ def pair_vectors(batch: Batch, config: ModelConfig) -> PairVectors:
     return vectors(batch.local, config.cutoff), spherical
 
 
-def neighbour_pairs(
-    positions: Float[np.ndarray, "atoms 3"],
-    cutoff: float,
-    cell: Float[np.ndarray, "3 3"] | None = None,
-    pbc: Bool[np.ndarray, "3"] | None = None,
-) -> tuple[Int[np.ndarray, "pairs"], Int[np.ndarray, "pairs"], Float[np.ndarray, "pairs 3"]]:
-    """All undirected pairs closer than ``cutoff`` (Å): first atom, second atom, lattice offset (Å).
+@dataclass(frozen=True)
+class PairLists:
+    """The pairs of each structure in each of the lists, before they are padded to one length.
 
-    In a periodic cell a pair is one of atom and image; an atom may pair with its own images.
-    The search is vesin's.
+    A list holds for every structure its pairs' first atoms, second atoms and vectors (Å).
     """
-    from vesin import NeighborList
 
-    periodic = cell is not None and pbc is not None and bool(np.any(pbc))
-    box = np.asarray(cell if periodic else np.zeros((3, 3)), np.float64)
-    search = NeighborList(cutoff=float(cutoff), full_list=False)
-    first, second, shift = search.compute(
-        points=np.asarray(positions, np.float64),
-        box=box,
-        periodic=np.asarray(pbc, bool) if periodic else False,
-        quantities="ijS",
-    )
-    offset = shift @ box if periodic else np.zeros((len(first), 3))
-    order = np.lexsort((second, first))
-    return first[order].astype(np.int32), second[order].astype(np.int32), offset[order]
+    local: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+    spherical: list[tuple[np.ndarray, np.ndarray, np.ndarray]] | None
+
+    @classmethod
+    def of(cls, frames: Frames, config: ModelConfig, skin: float = 0.0) -> PairLists:
+        """The pairs that a model of this configuration reads, and those up to ``skin`` further."""
+
+        def listed(cutoff: float) -> list[tuple]:
+            return [_pairs_of(frames, k, cutoff) for k in range(len(frames))]
+
+        spherical = None
+        if config.is_nonlocal:
+            spherical = listed((config.long_cutoff or math.inf) + skin)
+        return cls(listed(config.cutoff + skin), spherical)
+
+    def __getitem__(self, index: Int[np.ndarray, "structures"]) -> PairLists:
+        """The lists of the structures ``index``."""
+        spherical = self.spherical and [self.spherical[k] for k in index]
+        return PairLists([self.local[k] for k in index], spherical)
+
+    @property
+    def numbers(self) -> Int[np.ndarray, "structures lists"]:
+        """How many pairs each structure has in each list."""
+        both = [self.local] if self.spherical is None else [self.local, self.spherical]
+        return np.array([[len(first) for first, _, _ in one] for one in both], int).T
 
 
 def make_batch(
@@ -179,6 +189,7 @@ def make_batch(
     far_pairs: int | None = None,
     spare: bool = False,
     dtype: np.dtype | type = np.float32,
+    lists: PairLists | None = None,
 ) -> Batch:
     """Stack ``frames`` with their neighbour lists, as numpy arrays: the first use moves them.
 
@@ -190,48 +201,54 @@ def make_batch(
             spherical list; None: as much as the largest needs
         spare: round the room for pairs up to the next step of a ladder, so that sets of nearly
             equal size share one compilation
-        dtype: of positions and of everything computed from them
+        dtype: of pair vectors and of everything computed from them
+        lists: the pairs, where they are known already
 
     Raises:
         UserError: there is no structure, too little room (`CapacityError`) or too little memory,
             the model reads a charge or spin that the frames do not state, or all pairs of a
             periodic structure are asked for
     """
-    if len(frames) == 0:
-        raise UserError("There is no structure in the set: at least one is needed.")
+    check_size(frames, config, dtype, atoms or 0)
     n_atoms = _room("atoms", int(frames.n_atoms.max()), atoms)
-    _check_memory(config, n_atoms, np.dtype(dtype).itemsize)
+    lists = lists or PairLists.of(frames, config, skin)
 
-    def listed(cutoff: float, what: str, given: int | None) -> PairList:
-        lists = [_pairs_of(frames, k, cutoff) for k in range(len(frames))]
-        room = _room(what, max(len(first) for first, _, _ in lists), given)
+    def stacked(listed: list[tuple], what: str, given: int | None) -> PairList:
+        room = _room(what, max(len(first) for first, _, _ in listed), given)
         if spare:
             room = room_for_pairs(room, n_atoms, frames.is_periodic)
-        return _stacked(lists, room, dtype)
+        return _stacked(listed, room, dtype)
 
-    local = listed(config.cutoff + skin, "pairs", pairs)
+    local = stacked(lists.local, "pairs", pairs)
     spherical = None
-    if config.is_nonlocal:
-        spherical = listed((config.long_cutoff or math.inf) + skin, "far_pairs", far_pairs)
+    if lists.spherical is not None:
+        spherical = stacked(lists.spherical, "far_pairs", far_pairs)
 
     graphs = len(frames)
     numbers = np.zeros((graphs, n_atoms), np.int32)
-    positions = np.zeros((graphs, n_atoms, 3), dtype)
     width = min(n_atoms, frames.numbers.shape[1])
     numbers[:, :width] = frames.numbers[:, :width]
-    positions[:, :width] = frames.positions[:, :width]
+    displacement = np.zeros((graphs, n_atoms, 3), dtype)
     cell = np.zeros((graphs, 3, 3), dtype)
     if frames.cell is not None:
         # a box drawn around a molecule is no cell
         cell = np.where(frames.pbc.any(axis=1)[:, None, None], frames.cell, 0).astype(dtype)
     charge, unpaired = _charge_and_spin(frames, config)
     return Batch(
-        numbers, positions, cell, charge.astype(dtype), unpaired.astype(dtype), local, spherical
+        numbers, displacement, cell, charge.astype(dtype), unpaired.astype(dtype), local, spherical
     )
 
 
-def _check_memory(config: ModelConfig, atoms: int, itemsize: int) -> None:
-    needed = config.memory(atoms, itemsize)
+def check_size(frames: Frames, config: ModelConfig, dtype: np.dtype | type, atoms: int = 0) -> None:
+    """Raise a `UserError` where there is no structure, or one that the memory has no room for.
+
+    Args:
+        frames, config, dtype, atoms: as of `make_batch`
+    """
+    if len(frames) == 0:
+        raise UserError("There is no structure in the set: at least one is needed.")
+    atoms = max(int(frames.n_atoms.max()), atoms)
+    needed = config.memory(atoms, np.dtype(dtype).itemsize)
     if needed and needed > (there := runtime.available_memory()):
         raise UserError(
             f"A structure of {atoms} atoms needs about {needed / 1e9:.1f} GB with this model, and "
@@ -265,22 +282,25 @@ def _charge_and_spin(
     return charge, spin
 
 
-def _pairs_of(
-    frames: Frames, k: int, cutoff: float
-) -> tuple[Int[np.ndarray, "pairs"], Int[np.ndarray, "pairs"], Float[np.ndarray, "pairs 3"]]:
-    """The undirected pairs of frame ``k`` within ``cutoff`` (Å; infinite: all)."""
-    n = int(frames.n_atoms[k])
+def _pairs_of(frames: Frames, k: int, cutoff: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """First atoms, second atoms and vectors (Å) of the undirected pairs of frame ``k`` within
+    ``cutoff`` (Å; infinite: all)."""
+    R = frames.positions[k, : int(frames.n_atoms[k])]
     cell = None if frames.cell is None else frames.cell[k]
     pbc = None if frames.pbc is None else frames.pbc[k]
     if math.isfinite(cutoff):
-        return neighbour_pairs(frames.positions[k, :n], cutoff, cell, pbc)
+        try:
+            first, second, offset = neighbour_pairs(R, cutoff, cell, pbc)
+        except UserError as error:
+            raise UserError(f"Frame {k}: {error}") from None
+        return first, second, R[second] - R[first] + offset
     if pbc is not None and pbc.any():
         raise UserError(
             f"Frame {k} is periodic and has pairs without end, but the model takes all pairs: use "
             f"one with a cutoff (for a spherical neighbourhood, with a long_cutoff)."
         )
-    first, second = np.triu_indices(n, 1)
-    return first, second, np.zeros((len(first), 3))
+    first, second = np.triu_indices(len(R), 1)
+    return first, second, R[second] - R[first]
 
 
 def _stacked(lists: list[tuple], room: int, dtype: np.dtype | type) -> PairList:
@@ -291,10 +311,10 @@ def _stacked(lists: list[tuple], room: int, dtype: np.dtype | type) -> PairList:
         np.zeros((graphs, room, 3), dtype),
         np.zeros((graphs, room), bool),
     )
-    for k, (first, second, offset) in enumerate(lists):
+    for k, (first, second, vector) in enumerate(lists):
         pairs.first[k, : len(first)] = first
         pairs.second[k, : len(first)] = second
-        pairs.offset[k, : len(first)] = offset
+        pairs.vector[k, : len(first)] = vector
         pairs.mask[k, : len(first)] = True
     return pairs
 

@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from so3krates_lite import storage
+from so3krates_lite.buckets import bucketed_batches
 from so3krates_lite.config import ModelConfig
 from so3krates_lite.embedding import N_ELEMENTS
 from so3krates_lite.errors import UserError
@@ -32,7 +33,7 @@ from so3krates_lite.model import ModelRecord, Switches, count_parameters
 from so3krates_lite.networks import network
 from so3krates_lite.passes import Collect, collect_for_reverse, map_in_passes
 from so3krates_lite.record import AttentionRecord
-from so3krates_lite.recording import attention_record
+from so3krates_lite.recording import attention_record, joined
 from so3krates_lite.runtime import (
     Compiled,
     enable_compilation_cache,
@@ -60,7 +61,7 @@ def initialise(key: jax.Array, batch: Batch, config: ModelConfig) -> dict:
     """
     single = jax.tree.map(_to_single, batch)
     params = network(config).init(key, single, pair_vectors(single, config))["params"]
-    return jax.tree.map(lambda leaf: leaf.astype(batch.positions.dtype), params)
+    return jax.tree.map(lambda leaf: leaf.astype(batch.displacement.dtype), params)
 
 
 def _to_single(leaf: Array) -> Array:
@@ -93,8 +94,10 @@ def energy_and_forces(
     as products with the Hessian, then takes those of `energy`.
     """
     values, pull = jax.vjp(
-        lambda R: energy(params, batch.replace(positions=R), config, switches, collect_for_reverse),
-        batch.positions,
+        lambda moved: energy(
+            params, batch.replace(displacement=moved), config, switches, collect_for_reverse
+        ),
+        batch.displacement,
     )
     return values, -pull(jnp.ones_like(values))[0]
 
@@ -107,16 +110,16 @@ def energy_forces_and_stress(
     Structures whose cell has no volume, molecules among them, get a stress of zero.
     """
 
-    def strained(R, strain):
+    def strained(moved, strain):
         symmetric = (strain + strain.mT) / 2
         vectors = jax.tree.map(
             lambda r_ij: r_ij + jnp.einsum("gpa,gab->gpb", r_ij, symmetric),
-            pair_vectors(batch.replace(positions=R), config),
+            pair_vectors(batch.replace(displacement=moved), config),
         )
         model, collect = network(config), collect_for_reverse
         return model.apply({"params": params}, batch, vectors, collect=collect)[0].sum(axis=1)
 
-    values, pull = jax.vjp(strained, batch.positions, jnp.zeros_like(batch.cell))
+    values, pull = jax.vjp(strained, batch.displacement, jnp.zeros_like(batch.cell))
     gradient, strain_gradient = pull(jnp.ones_like(values))
     volume = jnp.abs(jnp.linalg.det(batch.cell))[:, None, None]
     stress = jnp.where(volume > 0, strain_gradient / jnp.where(volume > 0, volume, 1), 0)
@@ -294,29 +297,35 @@ class Potential:
         stress: bool = False,
         allow_unknown_elements: bool = False,
     ) -> Prediction:
-        """Energies, forces and optionally stresses of ``frames``.
+        """Energies, forces and optionally stresses of ``frames``, in their order.
 
-        All structures are padded to one shape, and a short set is filled up to a power of two, so
-        that few compilations serve sets of any length.
+        Structures of like size are computed together, padded to one shape, and a short set is
+        filled up to a power of two, so that few compilations serve sets of any length.
         Elements that the training data did not hold are refused, unless allowed.
         """
         if not allow_unknown_elements:
             self.check_elements(frames.numbers)
         for name in NEUTRAL:
             self.note_unread(name, getattr(frames, name))
-        batch = make_batch(frames, self.config, spare=True, dtype=self.dtype)
-        if stress and len(flat := np.flatnonzero(np.linalg.det(batch.cell) == 0)):
-            raise UserError(f"stress needs periodic cells with a volume: frame {flat[0]} has none.")
-        size = min(batch_size, 1 << (len(frames) - 1).bit_length())
-        parts = []
-        for start in range(0, len(frames), size):
-            index = np.minimum(np.arange(start, start + size), len(frames) - 1)
-            kept = min(size, len(frames) - start)
-            parts.append([v[:kept] for v in self.predict_batch(batch[index], stress)])
-        values, forces, *rest = (np.concatenate(column) for column in zip(*parts, strict=True))
-        full = np.zeros(frames.positions.shape)
-        full[:, : forces.shape[1]] = forces
-        return Prediction(values + self.shift(frames), full, *rest)
+        energy = self.shift(frames)
+        forces = np.zeros(frames.positions.shape)
+        stresses = np.zeros((len(frames), 3, 3)) if stress else None
+        for index, batch in bucketed_batches(frames, self.config, spare=True, dtype=self.dtype):
+            if stress and len(flat := index[np.linalg.det(batch.cell) == 0]):
+                raise UserError(
+                    f"stress needs periodic cells with a volume: frame {flat[0]} has none."
+                )
+            atoms = batch.numbers.shape[1]
+            size = min(batch_size, 1 << (len(index) - 1).bit_length())
+            for start in range(0, len(index), size):
+                chosen = np.minimum(np.arange(start, start + size), len(index) - 1)
+                found = self.predict_batch(batch[chosen], stress)
+                part = index[start : start + size]
+                energy[part] += found[0][: len(part)]
+                forces[part, :atoms] = found[1][: len(part)]
+                if stress:
+                    stresses[part] = found[2][: len(part)]
+        return Prediction(energy, forces, stresses)
 
     def attention(self, frames: Frames, *, allow_unknown_elements: bool = False) -> AttentionRecord:
         """What every layer, head and degree attended to, for a frame or a trajectory.
@@ -325,10 +334,13 @@ class Potential:
         """
         if not allow_unknown_elements:
             self.check_elements(frames.numbers)
-        batch = make_batch(frames, self.config, spare=True, dtype=self.dtype)
-        with precision_context(self.dtype):
-            record, vectors = jax.device_get(_recorded(self.device_params, batch, self.config))
-        return attention_record(frames, batch, record, vectors, self.config)
+        parts = []
+        batches = bucketed_batches(frames, self.config, spare=True, dtype=self.dtype)
+        for index, batch in batches:
+            with precision_context(self.dtype):
+                record, vectors = jax.device_get(_recorded(self.device_params, batch, self.config))
+            parts.append(attention_record(frames[index], batch, record, vectors, self.config))
+        return joined(parts, [index for index, _ in batches])
 
     def save(self, path: str | Path) -> None:
         """Write one .safetensors file that holds everything; complete or not at all."""

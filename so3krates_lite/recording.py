@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from so3krates_lite.attention import BlockRecord
 from so3krates_lite.config import GeomAttConfig, ModelConfig, So3kratesConfig
@@ -14,7 +14,12 @@ from so3krates_lite.geomatt import GeomAttRecord
 from so3krates_lite.graph import Batch, PairList, PairVectors
 from so3krates_lite.model import ModelRecord
 from so3krates_lite.record import AttentionRecord
-from so3krates_lite.record_parts import BlockAttention, SphericalAttention
+from so3krates_lite.record_parts import (
+    QUANTITIES,
+    BlockAttention,
+    DirectedPairs,
+    SphericalAttention,
+)
 
 
 def attention_record(
@@ -129,3 +134,62 @@ class DirectedView(NamedTuple):
         coefficient = self.both(part.coefficient)
         weight = self.both(part.weight[..., None])
         return BlockAttention(coefficient, coefficient * weight, self.both(part.contribution))
+
+
+def joined(
+    records: list[AttentionRecord], places: list[Int[np.ndarray, "frames"]]
+) -> AttentionRecord:
+    """One record of all frames from those of parts of them, whose frames belong at ``places``."""
+    if len(records) == 1:
+        return records[0]
+    first = records[0]
+    atoms = max(record.numbers.shape[1] for record in records)
+    frames = np.argsort(np.concatenate(places))
+
+    def of_frames(name: str, axis: int = 0) -> np.ndarray:
+        """Arrays over frames and atoms, widened by zeros to the same number of atoms."""
+        wide = []
+        for array in (getattr(record, name) for record in records):
+            extra = [(0, 0)] * array.ndim
+            extra[axis + 1] = (0, atoms - array.shape[axis + 1])
+            wide.append(np.pad(array, extra))
+        return np.concatenate(wide, axis).take(frames, axis)
+
+    def of_pairs(lists: list[DirectedPairs]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """The fields of all pairs by frame, and how they are ordered so."""
+        frame = np.concatenate([at[one.frame] for at, one in zip(places, lists, strict=True)])
+        order = np.argsort(frame, kind="stable")
+        names = ("receiver", "sender", "distance", "vector")
+        fields = {name: np.concatenate([getattr(one, name) for one in lists]) for name in names}
+        return {name: value[order] for name, value in (fields | {"frame": frame}).items()}, order
+
+    def block(blocks: list[BlockAttention | None], order: np.ndarray) -> BlockAttention | None:
+        if blocks[0] is None:
+            return None
+        every = ([getattr(one, quantity) for one in blocks] for quantity in QUANTITIES)
+        return BlockAttention(*(np.concatenate(values, 1)[:, order] for values in every))
+
+    fields, order = of_pairs(records)
+    spherical = None
+    if first.spherical is not None:
+        lists = [record.spherical for record in records]
+        far, far_order = of_pairs(lists)
+        names = ("sphc_distance", "nearness")
+        of_far = {name: np.concatenate([getattr(one, name) for one in lists], 1) for name in names}
+        spherical = SphericalAttention(
+            **far,
+            **{name: value[:, far_order] for name, value in of_far.items()},
+            attention=block([one.attention for one in lists], far_order),
+        )
+    blocks = ("feature", "geometric", "correlation")
+    return AttentionRecord(
+        **fields,
+        numbers=of_frames("numbers"),
+        positions=of_frames("positions"),
+        cutoff=first.cutoff,
+        degrees=first.degrees,
+        orders=first.orders,
+        sphc=None if first.sphc is None else of_frames("sphc", axis=1),
+        spherical=spherical,
+        **{name: block([getattr(one, name) for one in records], order) for name in blocks},
+    )

@@ -67,7 +67,7 @@ def test_the_straightforward_version_trains_by_the_same_gradient():
     config, params, batch = case(layers=1)
     settings = TrainConfig()
     rng = np.random.default_rng(0)
-    energy, forces = rng.normal(size=len(batch)), rng.normal(size=batch.positions.shape)
+    energy, forces = rng.normal(size=len(batch)), rng.normal(size=batch.displacement.shape)
     labelled = Labelled(batch, energy, forces, np.ones(len(batch)))
     weights = Weights(settings.energy_weight, settings.forces_weight)
     plain = partial(straightforward.loss, config=config, settings=settings)

@@ -506,7 +506,7 @@ def test_odd_molecules_leave_the_gradient_of_the_loss_finite_in_float32():
     rng = np.random.default_rng(2)
     batch = make_batch(ALL, potential.config)
     energy = rng.normal(size=len(ALL)).astype(np.float32)
-    forces = rng.normal(size=batch.positions.shape).astype(np.float32)
+    forces = rng.normal(size=batch.displacement.shape).astype(np.float32)
     target = Labelled(batch, energy, forces, np.ones_like(energy))
     weights = Weights(energy=0.01, forces=0.99)
     gradient = partial(loss_and_gradient, config=potential.config, weights=weights)

@@ -20,31 +20,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from so3krates_lite.config import ModelConfig, So3kratesConfig
 from so3krates_lite.datasets.splits import Split
 from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
-from so3krates_lite.graph import make_batch
-from so3krates_lite.potential import (
-    Potential,
-    energy_and_forces,
-    in_passes,
-    initialise,
-    total_shift,
-)
+from so3krates_lite.potential import Potential, energy_and_forces, in_passes, initialise
 from so3krates_lite.runtime import Compiled, hardware, precision_context, precision_of
 from so3krates_lite.training import optimiser as optimisation
 from so3krates_lite.training.config import TrainConfig
-from so3krates_lite.training.objective import (
-    Errors,
-    Labelled,
-    Weights,
-    errors,
-    loss_and_gradient,
-    loss_of,
+from so3krates_lite.training.data import (
+    Chosen,
+    Targets,
+    TrainingSet,
+    bucketed_gradient,
+    validation_chunks,
 )
+from so3krates_lite.training.objective import Errors, Labelled, Weights, errors, loss_of
 from so3krates_lite.training.progress import Progress, progress_for_here
 from so3krates_lite.training.run import RunFolder
 from so3krates_lite.training.state import State, params_of, start_state
@@ -77,8 +70,8 @@ class Hyper(struct.PyTreeNode):
 @partial(Compiled, static_argnames=("config", "trained"), donate_argnames="state")
 def _epoch(
     state: State,
-    data: Labelled,
-    order: Int[Array, "steps batch"],
+    data: tuple[Labelled, ...],
+    chosen: tuple[Chosen, ...],
     learning_rates: Float[Array, "steps"],
     hyper: Hyper,
     config: ModelConfig,
@@ -87,14 +80,14 @@ def _epoch(
     """All steps of an epoch; returns the state and each step's loss and gradient norm."""
 
     def step(state: State, inputs):
-        index, learning_rate = inputs
-        loss, gradient = loss_and_gradient(
-            state.params, data[index], config, hyper.weights, trained
+        of_step, learning_rate = inputs
+        loss, gradient = bucketed_gradient(
+            state.params, data, of_step, config, hyper.weights, trained
         )
         state, norm = state.moved(gradient, learning_rate, hyper.clip_norm, hyper.ema_decay)
         return state, (loss, norm)
 
-    state, (losses, norms) = jax.lax.scan(step, state, (order, learning_rates))
+    state, (losses, norms) = jax.lax.scan(step, state, (chosen, learning_rates))
     return state, losses, norms
 
 
@@ -181,11 +174,12 @@ def _train(
     elements = frozenset(training.elements.tolist())
     if start is not None and not settings.refit_shift:  # the energy zero of the others holds on
         elements |= start.elements or frozenset()
-    data, valid = _labelled(frames, split, model, shift, scale, dtype)
+    targets = Targets(model, shift, scale, dtype)
+    data = TrainingSet(training, targets, settings.batch_size)
+    valid = validation_chunks(frames[split.valid], targets, VALIDATION_BATCH)
     if run is not None and not resume:
         run.create(model, settings, split, card, start)  # only now: what was refused leaves nothing
-    batch_size = min(settings.batch_size, len(training))
-    steps = len(training) // batch_size
+    steps = len(training) // data.batch_size
     schedule = jax.jit(jax.vmap(optimisation.schedule(settings, steps)))
     plateau = optimisation.plateau(settings)
     hyper = Hyper(
@@ -197,7 +191,7 @@ def _train(
     if start is not None:
         params = jax.tree.map(lambda leaf: jnp.array(leaf, dtype), start.params)
     else:
-        params = initialise(jax.random.key(settings.seed), data.batch[:1], model)
+        params = initialise(jax.random.key(settings.seed), data.buckets[0].batch[:1], model)
     trained_parts = _trained_parts(params, settings.train_only)
     state = start_state(params, settings.optimiser, trained_parts)
     plateau_state = plateau.init(params)
@@ -229,16 +223,19 @@ def _train(
         for epoch in range(first_epoch, settings.epochs + 1):
             epoch_begin = time.perf_counter()
             order = np.random.default_rng([settings.seed, epoch]).permutation(len(training))
-            order = order[: steps * batch_size].reshape(steps, batch_size)
+            chosen = data.choose(order[: steps * data.batch_size].reshape(steps, -1))
             first = (epoch - 1) * steps
             rates = np.asarray(schedule(first + np.arange(steps)), dtype)
             rates = rates * dtype.type(plateau_state.scale)
-            state, losses, norms = _epoch(state, data, order, rates, hyper, model, trained_parts)
+            state, losses, norms = _epoch(
+                state, data.buckets, chosen, rates, hyper, model, trained_parts
+            )
             losses, norms = np.asarray(losses), np.asarray(norms)
             _check_finite(losses, norms, first, epoch, run)
 
             kept = params_of(state, mean=settings.ema_decay > 0)
-            sums = jax.device_get(_validate(kept, valid, model))
+            parts = jax.device_get([_validate(kept, chunks, model) for chunks in valid])
+            sums = Errors(*map(sum, zip(*parts, strict=True)))
             loss = float(loss_of(sums, hyper.weights))
             if not math.isfinite(loss):
                 _check_finite(np.asarray([loss]), norms[-1:], first + steps - 1, epoch, run)
@@ -349,27 +346,6 @@ def fingerprint(frames: Frames, split: Split) -> str:
     arrays = (chosen.numbers, chosen.positions, chosen.energy, chosen.forces)
     parts = [np.asarray(a, float).round(6) + 0.0 for a in arrays if a is not None]
     return f"{zlib.crc32(b''.join(part.tobytes() for part in parts)):08x}"
-
-
-def _labelled(
-    frames: Frames, split: Split, model: ModelConfig, shift, scale: float, dtype: np.dtype
-) -> tuple[Labelled, Labelled]:
-    """Training frames as one batch, validation frames as chunks; both moved to the device."""
-
-    def label(part: Frames, batch, weight) -> Labelled:
-        forces = part.forces[:, : batch.numbers.shape[1]] / scale
-        energy = ((part.energy - total_shift(part, shift)) / scale).astype(dtype)
-        return Labelled(batch, energy, forces.astype(dtype), weight.astype(dtype))
-
-    training, valid = frames[split.train].trimmed(), frames[split.valid].trimmed()
-    data = label(training, make_batch(training, model, dtype=dtype), np.ones(len(training)))
-    chunk = min(VALIDATION_BATCH, len(valid))
-    index = np.arange(math.ceil(len(valid) / chunk) * chunk)
-    weight = (index < len(valid)).astype(dtype)
-    filled = valid[np.minimum(index, len(valid) - 1)]
-    chunks = label(filled, make_batch(filled, model, dtype=dtype), weight)
-    chunks = jax.tree.map(lambda a: a.reshape(-1, chunk, *a.shape[1:]), chunks)
-    return jax.device_put(data), jax.device_put(chunks)
 
 
 def _in_units(sums: Errors, scale: float) -> dict[str, float]:

@@ -96,14 +96,17 @@ def loss_and_gradient(
     config: ModelConfig,
     weights: Weights,
     trained: tuple[str, ...] | None = None,
+    numbers: tuple[Float[Array, ""], Float[Array, ""]] | None = None,
 ) -> tuple[Float[Array, ""], dict]:
     """The loss of a batch and its gradient with respect to ``params``.
 
     ``trained`` names the parts that the gradient is for; that of the others is zero, and is not
     computed. The batch is cut into passes: their losses, each divided by the whole batch's numbers
-    of structures and components, add up, and so do their gradients.
+    of structures and components, add up, and so do their gradients. ``numbers`` are those of a
+    whole batch of which this is a part; None: it is the whole.
     """
-    numbers = _numbers(target)
+    if numbers is None:
+        numbers = _numbers(target)
 
     def of_pass(part: Labelled) -> tuple[Float[Array, ""], dict]:
         loss, gradient = _loss_and_gradient(params, part, config, weights, numbers)
@@ -142,11 +145,11 @@ def _loss_and_gradient(
     value, (r_E, r_F) = jax.value_and_grad(loss, argnums=(0, 1))(E, F)
 
     def linearised(params):
-        def along(R):
-            moved = target.batch.replace(positions=R)
+        def along(displacement):
+            moved = target.batch.replace(displacement=displacement)
             return energy(params, moved, config, collect=collect_for_forward)
 
-        E, change = jax.jvp(along, (target.batch.positions,), (r_F,))
+        E, change = jax.jvp(along, (target.batch.displacement,), (r_F,))
         return jnp.sum(r_E * E) - jnp.sum(change)
 
     return value, jax.grad(linearised)(params)
