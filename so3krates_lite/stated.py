@@ -212,7 +212,8 @@ def _candidates(
     if key is not None:
         names = [key]
         if key not in every:
-            known = f"; they hold {', '.join(every)}" if every else ""
+            others = [name for name in every if name not in ("numbers", "positions")]
+            known = f"; they hold {', '.join(others)}" if others else ""
             raise UserError(f"no structure stores {kind} under the key {key!r}{known}")
     elif kind == "stress":
         names = [name for name in every if meaning(name) in ("stress", "virial")]

@@ -16,7 +16,7 @@ from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
 from so3krates_lite.graph import make_batch
 from so3krates_lite.stated import meaning, told
-from so3krates_lite.units import HARTREE, KCAL_PER_MOL
+from so3krates_lite.units import BOHR, HARTREE, KCAL_PER_MOL
 
 FORCES = np.arange(9.0).reshape(3, 3)
 
@@ -153,6 +153,16 @@ def test_schnetpack_data_base_is_converted_from_the_units_it_states(tmp_path):
     assert frames.total_charge.tolist() == [1.0] * 3
     by_hand = load(tmp_path / "x.db", energy_unit="eV", check=False)
     np.testing.assert_allclose(by_hand.energy, [-2.0, -3.0, -4.0])
+
+
+def test_units_given_by_hand_reach_cell_and_stress(tmp_path):
+    crystal = labelled(bulk("Cu"), energy=-2.0, forces=np.ones((1, 3)), stress=np.arange(6.0))
+    write(tmp_path / "x.traj", crystal)
+    units = {"energy_unit": "Hartree", "length_unit": "bohr"}
+    frames = load(tmp_path / "x.traj", check=False, **units)
+    np.testing.assert_allclose(frames.cell[0], BOHR * np.array(crystal.cell))
+    np.testing.assert_allclose(frames.forces[0], HARTREE / BOHR)
+    np.testing.assert_allclose(frames.stress[0, 1, 2], 3 * HARTREE / BOHR**3)
 
 
 def test_data_base_as_json_keeps_charges(tmp_path):

@@ -55,7 +55,7 @@ class Notes(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno >= logging.WARNING:
-            print(f"so3krates-lite: {record.getMessage()}.", file=sys.stderr)
+            print(f"so3krates-lite: {record.getMessage()}", file=sys.stderr)
 
 
 class Parser(argparse.ArgumentParser):
