@@ -63,12 +63,33 @@ def test_every_stratum_reaches_every_set():
         assert counts.min() >= 9 and counts.max() <= 11
 
 
-def test_stratification_looks_past_composition():
-    light, heavy = atoms(100), atoms(100, seed=1)
-    heavy = heavy.replace(numbers=np.full((100, 1), 8), energy=heavy.energy - 2000)
-    frames = Frames.concatenate([light, heavy])
-    split = energy_stratified_split(frames, 100, 0, seed=0)
-    assert 35 < (split.train < 100).sum() < 65
+def test_stratification_looks_past_composition_and_size():
+    """Each set takes its share of every decile of the energy per atom above the composition's
+    mean, which the energies themselves do not show: they differ by the atoms, and by their number.
+    """
+    rng = np.random.default_rng(0)
+    height = rng.standard_normal(600)
+    sizes = np.arange(600) % 2 * 4 + 1  # one atom of hydrogen, five of oxygen
+    numbers = np.where(np.arange(5) < sizes[:, None], np.where(sizes > 1, 8, 1)[:, None], 0)
+    light = sizes == 1
+    for member in (light, ~light):
+        height[member] -= height[member].mean()
+    energy = np.where(light, -13.0, -10000.0) + height * sizes
+    frames = Frames(numbers, np.zeros((600, 5, 3)), energy=energy)
+    split = energy_stratified_split(frames, 200, 100, seed=0)
+    edges = np.quantile(height, np.linspace(0, 1, 11))[1:-1]
+    for part in (split.train, split.valid):
+        counts = np.bincount(np.searchsorted(edges, height[part]), minlength=10)
+        assert np.abs(counts - len(part) / 10).max() <= 1
+
+
+def test_stratification_does_not_ask_for_the_order_of_atoms():
+    frames = Frames([[8, 1]] * 20 + [[1, 8]] * 20, np.zeros((40, 2, 3)), energy=np.arange(40.0))
+    assert (frames.composition == 0).all()
+    apart = Frames([[8, 1, 0], [8, 1, 1], [1, 8, 0]], np.zeros((3, 3, 3)))
+    assert apart.composition[0] == apart.composition[2] != apart.composition[1]
+    split = energy_stratified_split(frames, 20, 0, seed=0)
+    assert (np.bincount(np.sort(split.train) // 4, minlength=10) == 2).all()
 
 
 def test_groups_are_never_divided():
