@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import jax
 import numpy as np
 import pytest
 from structures import ELEMENTS, deviation, frame_of, molecule, small_config, small_potential, stack
 
+from so3krates_lite.buckets import bucketed_batches, buckets, padded
 from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
-from so3krates_lite.graph import CapacityError, make_batch, neighbour_pairs, round_up
+from so3krates_lite.graph import CapacityError, PairLists, make_batch, neighbour_pairs, round_up
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -180,6 +182,120 @@ def test_neighbour_pairs_are_those_of_a_brute_force_search(pbc):
     ends = np.minimum(first, second), np.maximum(first, second)
     found = sorted(zip(ends[0].tolist(), ends[1].tolist(), d.tolist(), strict=True))
     assert sorted(found * 2) == sorted(expected)
+
+
+# -- buckets ---------------------------------------------------------------------------------
+
+# a molecule among many small ones, and a crystal whose few atoms have many pairs
+DENSE = frame_of([6, 8], [[0, 0, 0], [1, 1, 1.1]], cell=np.eye(3)[None] * 2.2)
+UNLIKE = stack(*(molecule(2, seed=k, span=1.5) for k in range(6)), molecule(12, seed=7, span=4))
+UNLIKE = stack(UNLIKE, *(molecule(2, seed=k, span=1.5) for k in range(8, 14)), DENSE)
+
+
+@pytest.mark.parametrize("frames", [FRAMES, UNLIKE], ids=["mixed", "unlike"])
+def test_buckets_hold_each_structure_once_and_little_padding(frames):
+    lists = PairLists.of(frames, CONFIG)
+    batches = bucketed_batches(frames, CONFIG, dtype=np.float64)
+    assert sorted(np.concatenate([index for index, _ in batches])) == list(range(len(frames)))
+    places = 0
+    for index, batch in batches:
+        assert (np.diff(index) > 0).all()  # in their order
+        n = frames.n_atoms[index]
+        np.testing.assert_array_equal(batch.atom_mask.sum(axis=1), n)
+        np.testing.assert_array_equal(batch.local.mask.sum(axis=1), lists.numbers[index, 0])
+        places += batch.numbers.size + batch.local.mask.size
+    needed = frames.n_atoms.sum() + lists.numbers.sum()
+    # SPARE times that of a ladder whose rungs are a quarter, at least two places, apart
+    assert places <= 1.5 * (1.25 * needed + 2 * len(frames))
+    whole = make_batch(frames, CONFIG)
+    assert places < 0.7 * (whole.numbers.size + whole.local.mask.size)
+
+
+def test_structures_of_like_size_share_one_bucket():
+    sizes = np.array([[9, 36], [9, 33], [9, 30], [9, 36]])
+    assert [group.tolist() for group in buckets(sizes)] == [[0, 1, 2, 3]]
+    one = stack(*(molecule(5, seed=k) for k in range(3)))
+    (index, batch), *rest = bucketed_batches(one, CONFIG)
+    assert index.tolist() == [0, 1, 2] and not rest
+    jax.tree.map(np.testing.assert_array_equal, batch, make_batch(one, CONFIG))
+
+
+def test_a_large_structure_among_two_hundred_small_ones_costs_no_more_than_itself():
+    sizes = np.array([[2, 1]] * 100 + [[64, 700]] + [[2, 1]] * 100)
+    small, large = buckets(sizes)
+    assert large.tolist() == [100] and len(small) == 200
+    assert padded(sizes[small]) + padded(sizes[large]) == sizes.sum()
+    assert padded(sizes) > 100 * sizes.sum()  # in one shape
+
+
+def test_sizes_of_any_kind_make_few_buckets():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        atoms = rng.integers(1, 10 ** rng.uniform(0.5, 4), rng.integers(1, 300))
+        sizes = np.column_stack([atoms, atoms * rng.integers(0, 30, len(atoms))])
+        groups = buckets(sizes)
+        assert len(groups) <= 8
+        assert sorted(np.concatenate(groups)) == list(range(len(sizes)))
+
+
+def test_structures_of_unlike_size_are_as_in_one_shape(potential):
+    """Energies, forces and stress of buckets against one batch for all, in their order."""
+    cells = UNLIKE.replace(
+        cell=np.where(UNLIKE.pbc[:, :1, None], UNLIKE.cell, 50 * np.eye(3)),
+        pbc=np.ones((len(UNLIKE), 3), bool),
+    )
+    assert len(bucketed_batches(cells, CONFIG)) > 1
+    batch = make_batch(cells, CONFIG, dtype=np.float64)
+    energy, forces, stress = potential.predict_batch(batch, stress=True)
+    found = potential.predict(cells, stress=True)
+    assert deviation(found.energy, energy + potential.shift(cells)) < 1e-12
+    assert deviation(found.forces, forces) < 1e-12
+    assert deviation(found.stress, stress) < 1e-12
+    assert len(np.unique(found.energy.round(9))) > 10  # order would be noticed
+    with pytest.raises(UserError, match="frame 0 has none"):
+        potential.predict(UNLIKE, stress=True)
+
+
+@pytest.mark.parametrize("long_cutoff", [None, 6.0])
+def test_a_record_of_unlike_sizes_is_that_of_each_alone(long_cutoff, potential):
+    if long_cutoff:
+        far = small_config(spherical_radius=2.0, long_cutoff=long_cutoff)
+        potential = small_potential(far)
+    chosen = UNLIKE[[0, 6, 1, 13]]
+    record = potential.attention(chosen)
+    assert record.numbers.shape == chosen.numbers.shape
+    np.testing.assert_array_equal(record.positions, chosen.positions)
+    assert (np.diff(record.frame) >= 0).all()
+    for k in range(len(chosen)):
+        alone, part = potential.attention(chosen[k]), record.frames(k)
+        n = int(chosen.n_atoms[k])
+        assert deviation(part.sphc[:, :, :n], alone.sphc[:, :, :n]) < 1e-12
+        assert not part.sphc[:, :, n:].any()
+        lists = [(part, alone)]
+        if long_cutoff:
+            lists.append((part.spherical, alone.spherical))
+            for name in ("sphc_distance", "nearness"):
+                found, expected = (getattr(one, name) for one in lists[1])
+                assert deviation(found, expected) < 1e-12
+        for found, expected in lists:
+            np.testing.assert_array_equal(found.receiver, expected.receiver)
+            np.testing.assert_array_equal(found.sender, expected.sender)
+            assert deviation(found.vector, expected.vector) < 1e-12
+        for block in record.blocks:
+            for quantity in ("coefficient", "weighted", "contribution"):
+                found = getattr(part.attention(block), quantity)
+                assert deviation(found, getattr(alone.attention(block), quantity)) < 1e-12
+
+
+def test_unlike_sizes_compile_once_for_each_bucket():
+    from so3krates_lite import potential as module
+
+    potential = small_potential(small_config())
+    potential.predict(UNLIKE)
+    before = module._energy_and_forces._cache_size()
+    for order in (np.arange(len(UNLIKE))[::-1], [0, 6, 1, 13, 2, 3, 4, 5, 7, 8, 9]):
+        potential.predict(UNLIKE[order])
+    assert module._energy_and_forces._cache_size() == before
 
 
 def test_elements_of_the_test_structures_differ():

@@ -273,6 +273,69 @@ def test_float32_keeps_the_digits_of_the_element_energies(potential, calculator,
     assert jnp.ones(1).dtype == np.float32  # float64 inside a calculator stays inside
 
 
+@pytest.mark.parametrize("distance", [100.0, 1e4, 1e6])
+def test_float32_forces_are_right_far_from_the_origin_while_the_list_is_kept(
+    potential, calculator, ethanol, distance
+):
+    """Against float64 of the same structure at the origin, in a trajectory that drifts."""
+    single = So3kratesCalculator(potential, precision="float32")
+    rng, drift = np.random.default_rng(0), np.zeros(3)
+    for _ in range(6):
+        ethanol.positions += rng.normal(0.0, 0.005, ethanol.positions.shape)
+        drift += 0.01
+        exact = calculator.get_forces(ethanol)
+        usual = np.abs(
+            So3kratesCalculator(potential, precision="float32").get_forces(ethanol) - exact
+        )
+        far = ethanol.copy()
+        far.positions += distance + drift
+        assert np.abs(single.get_forces(far) - exact).max() < usual.max() + 5e-6
+    assert single.n_lists < 6
+
+
+def test_float32_forces_are_right_where_a_molecule_with_all_pairs_flies_off(
+    potential, calculator, water
+):
+    single = So3kratesCalculator(potential, precision="float32")
+    for _ in range(4):
+        exact = calculator.get_forces(water)
+        flying = water.copy()
+        flying.positions += 1e3 * (single.n_lists + 1) + 0.2
+        assert np.abs(single.get_forces(flying) - exact).max() < 5e-6
+    assert single.n_lists == 4
+
+
+def test_float32_forces_are_right_in_an_unwrapped_trajectory(potential, calculator, crystal):
+    single = So3kratesCalculator(potential, precision="float32")
+    rng = np.random.default_rng(0)
+    steps = rng.integers(-3000, 3000, (len(crystal), 3)) @ crystal.cell.array
+    for _ in range(6):
+        crystal.positions += rng.normal(0.0, 0.005, crystal.positions.shape)
+        exact = calculator.get_forces(crystal)
+        usual = np.abs(
+            So3kratesCalculator(potential, precision="float32").get_forces(crystal) - exact
+        )
+        away = crystal.copy()
+        away.positions += steps
+        assert np.abs(single.get_forces(away) - exact).max() < usual.max() + 5e-6
+    assert single.n_lists < 6
+
+
+@pytest.mark.parametrize("third", [(0, 0, 0), (3.4, 0, 0), (0, 0, 1e-9), (0, 0, 40)])
+def test_a_slab_with_a_far_atom_has_an_energy_whatever_its_third_vector(
+    potential, calculator, third
+):
+    slab = Atoms("CO", [[0, 0, 0], [1.5, 0.2, 0.3]], cell=[[3.4, 0, 0], [0, 3.3, 0], third])
+    slab.pbc = True, True, False
+    expected = calculator.get_potential_energy(slab)
+    lone = Atoms("H", cell=slab.cell, pbc=slab.pbc)
+    expected += calculator.get_potential_energy(lone)
+    slab.append("H")
+    for far in (1e3, 1e5):
+        slab.positions[-1] = [0, 0, far]
+        assert calculator.get_potential_energy(slab) == pytest.approx(expected, rel=1e-12)
+
+
 def test_a_lone_atom_has_no_forces(calculator, potential):
     atom = Atoms("O", positions=[[1.0, 2.0, 3.0]])
     atom.calc = calculator

@@ -12,6 +12,7 @@ from structures import deviation, frame_of, molecule, random_parameters, small_c
 from so3krates_lite import storage
 from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.errors import UserError
+from so3krates_lite.frames import Frames
 from so3krates_lite.harmonics import spherical_harmonics
 from so3krates_lite.potential import FORMAT_VERSION, KIND, Potential
 
@@ -76,6 +77,72 @@ def test_both_precisions_work_in_turn_in_one_process(potential):
     for each in (potential, single, potential, single):
         assert each.attention(FRAMES).sphc.dtype == np.float64
         assert np.isfinite(each.predict(FRAMES).energy).all()
+
+
+@pytest.fixture(scope="module")
+def single() -> Potential:
+    """Stiff enough that an error of 1e-6 Å in a place is one of 1e-4 eV/Å in forces."""
+    return Potential(CONFIG, random_parameters(CONFIG, dtype=np.float32), energy_scale=20.0)
+
+
+def error_of(single: Potential, far: Frames, near: Frames, force: slice = slice(None)) -> float:
+    """Largest error of float32 forces of ``far``, beyond that of the same structure ``near``."""
+    exact = single.astype("float64").predict(near).forces[:, force]
+    usual = np.abs(single.predict(near).forces[:, force] - exact).max()
+    return np.abs(single.predict(far).forces[:, force] - exact).max() - usual
+
+
+@pytest.mark.parametrize("distance", [100.0, 1e3, 1e4, 1e6])
+def test_float32_forces_do_not_depend_on_the_distance_from_the_origin(single, distance):
+    near = molecule(6, seed=5).replace(positions=molecule(6, seed=5).positions.round(4))
+    far = near.replace(positions=near.positions + distance * np.array([0.6, -0.7, 0.4]))
+    assert np.abs(single.predict(near).forces).max() > 0.1
+    assert error_of(single, far, near) < 5e-6
+
+
+def test_float32_forces_of_fragments_far_apart_are_those_of_each(single):
+    one, other = molecule(5, seed=5), molecule(4, seed=6)
+    numbers = np.concatenate([one.numbers, other.numbers], axis=1)
+    for distance in (100.0, 1e4, 1e6):
+        moved = other.positions + np.array([distance, -distance, 0.3])
+        both = Frames(numbers, np.concatenate([one.positions, moved], axis=1))
+        for part, place in ((one, slice(0, 5)), (other, slice(5, 9))):
+            exact = single.astype("float64").predict(part).forces
+            usual = np.abs(single.predict(part).forces - exact).max()
+            assert np.abs(single.predict(both).forces[:, place] - exact).max() < usual + 5e-6
+
+
+@pytest.mark.parametrize("cells", [30, 3000])
+def test_float32_forces_and_stress_of_an_unwrapped_crystal_are_those_of_the_folded_one(
+    single, cells
+):
+    rng = np.random.default_rng(0)
+    cell = np.array([[4.5, 0.2, 0.0], [0.0, 4.7, 0.1], [0.3, 0.0, 4.9]])
+    near = molecule(6, seed=5).replace(cell=cell[None])
+    steps = rng.integers(-cells, cells, (1, 6, 3))
+    far = near.replace(positions=near.positions + steps @ cell)
+    assert error_of(single, far, near) < 5e-6
+    expected = single.astype("float64").predict(near, stress=True).stress
+    found = [single.predict(frame, stress=True).stress for frame in (near, far)]
+    assert np.abs(found[1] - expected).max() < np.abs(found[0] - expected).max() + 1e-7
+
+
+def test_a_record_states_the_places_that_were_given(single):
+    near = molecule(5, seed=5)
+    far = near.replace(positions=near.positions + 1e4)
+    record = single.attention(far)
+    np.testing.assert_array_equal(record.positions, far.positions)
+    vector = far.positions[0][record.sender] - far.positions[0][record.receiver]
+    assert np.abs(record.vector - vector).max() < 1e-6
+
+
+def test_an_atom_far_away_adds_its_own_energy(potential):
+    water = frame_of([8, 1], [[0, 0, 0], [0, 0, 1.0]])
+    far = frame_of([8, 1, 1], [[0, 0, 0], [0, 0, 1.0], [20000, 20000, 0]])
+    expected = (
+        potential.predict(water).energy + potential.predict(frame_of([1], [[0, 0, 0]])).energy
+    )
+    np.testing.assert_allclose(potential.predict(far).energy, expected, rtol=1e-12)
 
 
 # -- files -----------------------------------------------------------------------------------
