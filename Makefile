@@ -32,7 +32,7 @@ test: lint test-fast notebooks  ## the whole suite and the notebooks
 test-fast: $(READY)  ## the suite without the notebooks
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser" tests
 
-notebooks: $(READY)  ## run the notebooks and compare their outputs; the explorer in a browser
+notebooks: $(READY)  ## run the notebooks and compare their outputs; explorer and report in a browser
 	$(BIN)/python -m pytest -m browser tests/test_browser.py
 	$(BIN)/python -m pytest --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
 

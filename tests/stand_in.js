@@ -183,7 +183,7 @@ class Shape {
 
 class StageView {
   constructor(renderer) {
-    this.code = []; this.components = []; this.clicks = []; this.touched = 0;
+    this.components = []; this.clicks = []; this.touched = 0;
     this.model = new Model({}, {});
     const gl = { getExtension: () => ({ UNMASKED_RENDERER_WEBGL: 1 }), getParameter: () => renderer };
     const container = new Element("div"), canvas = new Element("canvas");
@@ -206,6 +206,6 @@ class StageView {
       },
     };
   }
-  executeCode(code) { this.code.push(code); this.NGL = { Shape }; }
+  executeCode(code) { new Function("NGL", code).call(this, { Shape }); }
   touch() { this.touched += 1; }
 }

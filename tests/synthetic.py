@@ -123,7 +123,7 @@ def told_record() -> AttentionRecord:
         cutoff=5.0,
         degrees=(1, 2),
         feature=block(near, [[1.0, -0.5, 0.2], [0.3, 2.0, -1.2]]),
-        geometric=block(near, [[0.6, -0.8], [1.1, 0.35]]),
+        geometric=block(near, [[0.6, -0.8], [1.1, 0.0]]),
         sphc=np.random.default_rng(0).normal(size=(3, 2, 3, 8)),
         spherical=spherical,
     )

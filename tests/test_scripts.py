@@ -24,7 +24,7 @@ LABELS = ["O0", "H1", "C2"]
 FRAME = 1  # the second: the first one's numbers are others
 FACTOR = {  # of layer and channel, as `told_record` says
     "feature": [[1.0, -0.5, 0.2], [0.3, 2.0, -1.2]],
-    "geometric": [[0.6, -0.8], [1.1, 0.35]],
+    "geometric": [[0.6, -0.8], [1.1, 0.0]],
     "spherical": [[0.5, -1.5], [0.25, 0.75]],
 }
 OF_QUANTITY = {"weighted": 1.0, "coefficient": 2.0, "contribution": 1 / 3}
@@ -123,15 +123,17 @@ def test_a_tube_s_radius_is_the_root_of_the_value_and_its_colour_the_sign(page, 
     for layer, channel, quantity in VIEWS[block][::2]:
         page.choose(layer=layer, channel=channel, quantity=quantity)
         values = record.select(block, layer, channel, quantity, FRAME)
-        tubes = tubes_of(page)
+        drawn = values != 0
+        tubes, values = tubes_of(page), values[drawn]
         assert len(tubes) == len(values)
-        centre = tubes.mean(axis=2)
-        np.testing.assert_allclose(centre, picture.tubes.path, atol=3e-3)
-        radius = np.linalg.norm(tubes - centre[:, :, None], axis=-1).mean(axis=2)
         # 0.12 Å at the end of the scale; a fourth of the value is half the radius
-        expected = 0.12 * np.sqrt(np.abs(values) / end_of(block, quantity))
-        np.testing.assert_allclose(radius[:, 0], expected, rtol=0.02)
-        np.testing.assert_allclose(radius[:, -1], 0.22 * expected, rtol=0.05)
+        width = 0.12 * np.sqrt(np.abs(values) / end_of(block, quantity))
+        path, offset = picture.tubes.path[drawn], picture.tubes.offset[drawn]
+        vertices = path[:, :, None] + width[:, None, None, None] * offset
+        np.testing.assert_allclose(tubes, vertices, atol=2e-3)
+        radius = np.linalg.norm(tubes - path[:, :, None], axis=-1).mean(axis=2)
+        np.testing.assert_allclose(radius[:, 0], width, atol=1e-3)  # thick at who asks
+        np.testing.assert_allclose(radius[:, -1], 0.22 * width, atol=1e-3)
         mesh = page.figure("molecule")["data"][1]
         kinds = np.reshape(mesh["intensity"], tubes.shape[:3])
         assert (kinds == kinds[:, :1, :1]).all() and [mesh["cmin"], mesh["cmax"]] == [0, 2]
@@ -139,9 +141,9 @@ def test_a_tube_s_radius_is_the_root_of_the_value_and_its_colour_the_sign(page, 
         signs = {-1: figures.NEGATIVE, 1: figures.POSITIVE}
         size = quantity == "contribution"
         assert colours == [figures.MAGNITUDE if size else signs[s] for s in np.sign(values)]
-        faces = np.stack([mesh[axis] for axis in "ijk"], axis=-1).reshape(len(tubes), -1, 3)
+        faces = np.stack([mesh[axis] for axis in "ijk"], axis=-1)
         own = np.arange(len(tubes))[:, None, None] * shapes.RINGS * shapes.SIDES
-        np.testing.assert_array_equal(faces, own + picture.tubes.faces)
+        np.testing.assert_array_equal(faces, (own + picture.tubes.faces).reshape(-1, 3))
 
 
 @pytest.mark.parametrize("share", [0, 11, 12, 28, 50])
@@ -156,6 +158,24 @@ def test_tubes_and_sentence_leave_out_what_is_below_the_threshold(page, share):
         f"{shown} of 7 directed pairs drawn; the scale ends at 1.80 for every layer and channel of "
         "this block. Strongest: O0 attends to H1 with +1.80."
     )
+
+
+@pytest.mark.parametrize(
+    ("choices", "shown", "strongest"),
+    [
+        ({"block": "spherical", "layer": 0, "channel": 1}, 3, "C2 attends to H1 with −0.900"),
+        ({"block": "geometric", "layer": 0, "channel": 0}, 7, "O0 attends to H1 with +0.540"),
+        ({"block": "geometric", "layer": 1, "channel": 1}, 0, ""),  # zero is not drawn
+        ({"quantity": "contribution"}, 7, "O0 attends to H1 with 0.600"),  # a size has no sign
+        ({"quantity": "coefficient", "channel": 0}, 7, "O0 attends to H1 with +0.540"),
+    ],
+)
+def test_the_page_s_sentence_is_of_what_is_shown(page, choices, shown, strongest):
+    page.choose(threshold=0, **choices)
+    pairs = 3 if choices.get("block") == "spherical" else 7
+    assert len(tubes_of(page)) == shown
+    assert page.of("say").startswith(f"{shown} of {pairs} directed pairs drawn; the scale ends at ")
+    assert strongest in page.of("say")
 
 
 @pytest.mark.parametrize("atom", range(3))
@@ -272,6 +292,21 @@ def test_the_page_s_molecule_turns_back(page):
     page.run("document.getElementById('figure-molecule').layout.scene.camera = null")
     page.fire("reset", "click")
     assert page.figure("molecule")["layout"]["scene"]["camera"] == home
+
+
+def test_all_figures_of_a_page_are_drawn_and_follow_light_and_dark(record, tmp_path):
+    line, rows = np.linspace(0, 1, 4), {"epoch": [1, 2], "valid_force_mae_eV_A": [2.0, 1.0]}
+    parity = {"force": (line, line), "energy": (line, line)}
+    whole = {"metrics": rows, "parity": parity, "record": record}
+    page = Page(report.write_report(tmp_path / "all.html", title="all", **whole))
+    names = ("curve", "force", "energy", "molecule", "matrix", "distance")
+    light = {page.figure(name)["layout"]["font"]["color"] for name in names}
+    page.run("screen.dark = true; for (const act of screen.darkened) act()")
+    dark = {page.figure(name)["layout"]["font"]["color"] for name in names}
+    assert len(light) == len(dark) == 1 and max(light) < max(dark)  # the lighter ink
+    page.choose(atom=1)
+    (mark,) = page.figure("matrix")["layout"]["shapes"]
+    assert {mark["line"]["color"]} == dark
 
 
 # -- the explorer's panels ------------------------------------------------------------------------
@@ -577,6 +612,11 @@ def test_another_state_is_drawn_in_the_same_component(molecule, record):
         if part["name"] != "bond"
     )
     assert molecule.ask("view.molecule.object === view.molecule.shape")
+    kept = molecule.ask("view.components[0].built")  # too small to be seen
+    sizes = [part.get("radius", 0) for part in kept]
+    places = [part[end] for part in kept for end in ("at", "from", "to") if end in part]
+    assert [part["what"] for part in kept] == ["sphere", "cylinder", "text"]
+    assert max(sizes) < 1e-3 and np.abs(places).max() < 1e-3
     assert molecule.ask("view.stage.viewer.container.dataset.count") == 2
     molecule.run("model.fire('msg:custom')")
     assert molecule.ask("view.stage.viewer.container.dataset.count") == 3
@@ -589,6 +629,16 @@ def test_only_software_draws_once(renderer, level):
     engine.run(f"const view = new StageView('{renderer}'); setUp(view)")
     assert engine.ask("view.stage.parameters").get("sampleLevel") == level
     assert engine.ask("view.stage.removed") == ["clickPick-left"]
+
+
+def test_the_molecule_fills_its_stage_until_it_is_turned(molecule):
+    molecule.run("observers[0].act()")
+    assert molecule.ask("[view.molecule.fitted, view.components[0].fitted]") == [True, None]
+    assert molecule.ask("observers[0].what === view.stage.viewer.container")
+    for touch in ("pointerdown", "wheel"):
+        molecule.run("observers[0].observe('again')")
+        molecule.run(f"view.stage.viewer.container.fire('{touch}')")
+        assert molecule.ask("observers[0].what") is None
 
 
 # -- many changes in one message ------------------------------------------------------------------
