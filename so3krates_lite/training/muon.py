@@ -43,7 +43,7 @@ def is_stack_of_matrices(path: tuple, leaf: Array) -> bool:
 def orthogonalised(
     x: Float[Array, "matrices rows columns"],
 ) -> Float[Array, "matrices rows columns"]:
-    """Each matrix U S V^T as U S' V^T, with all of S' between about 0.7 and 1.2; 0 stays 0."""
+    """Each matrix U S V^T as U S' V^T with S' in 0.7 to 1.2, save for tiny S; 0 stays 0."""
     if x.shape[1] > x.shape[2]:
         return orthogonalised(x.mT).mT  # the products of rows are the smaller ones
     a, b, c = COEFFICIENTS
@@ -67,6 +67,9 @@ class MuonState(NamedTuple):
 def scale_by_muon(matrices: Matrices, size: int) -> optax.GradientTransformation:
     """Muon for a vector whose first ``size`` numbers are matrices, and Adam for what follows.
 
+    Both look one step ahead, as Nesterov: they go along what the mean of gradients would be after
+    another step with the same one.
+
     Args:
         matrices: how many, of how many rows and columns, stand one after another
         size: with the filling after them
@@ -81,7 +84,6 @@ def scale_by_muon(matrices: Matrices, size: int) -> optax.GradientTransformation
         slope, rest = gradient[:size], gradient[size:]
         count = optax.safe_increment(state.count)
         momentum = optax.tree.update_moment(slope, state.momentum, MOMENTUM, 1)
-        # one step ahead, as Nesterov: the momentum of the next step, were its gradient the same
         following = optax.safe_increment(count)
         ahead = MOMENTUM * optax.tree.bias_correction(momentum, MOMENTUM, following)
         ahead += (1 - MOMENTUM) * optax.tree.bias_correction(slope, MOMENTUM, count)
