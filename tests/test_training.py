@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import os
 import shutil
@@ -154,6 +155,8 @@ def one_by_one(tree: dict) -> list:
 
 def test_each_matrix_of_a_stack_is_moved_on_its_own():
     """Muon over one vector against optax, head by head and layer by layer."""
+    if "consistent_rms" not in inspect.signature(optax_muon).parameters:
+        pytest.skip("the Muon of this optax has steps of another length")
     rng = np.random.default_rng(1)
     with jax.enable_x64(True):
         params, rate, decay = small_network(rng), 1e-2, 0.9
