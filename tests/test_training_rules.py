@@ -17,7 +17,7 @@ from so3krates_lite.frames import Frames
 from so3krates_lite.graph import make_batch
 from so3krates_lite.potential import Potential, energy_and_forces
 from so3krates_lite.runtime import Compiled
-from so3krates_lite.training import TrainConfig, train
+from so3krates_lite.training import TrainConfig, loop, train
 from so3krates_lite.training.optimiser import schedule
 from so3krates_lite.training.progress import Silent
 from so3krates_lite.training.statistics import energy_scale
@@ -42,16 +42,16 @@ def labelled(*sizes: int) -> Frames:
 FRAMES = labelled(5, 3, 4, 5, 4, 5)  # the last two are for validation
 
 
-def split_of(n: int, valid: int = 2) -> Split:
+def split_of(n: int, valid: int) -> Split:
     part = np.split(np.arange(n), [n - valid])
     return Split(part[0], part[1], np.array([], int), seed=0, strategy="random")
 
 
-def run(frames=FRAMES, start=None, **settings):
-    full_batch = {"epochs": 1, "batch_size": len(frames) - 2, "precision": "float64", **ADAM}
+def run(frames=FRAMES, start=None, n_valid=2, **settings):
+    full_batch = {"epochs": 1, "batch_size": len(frames), "precision": "float64", **ADAM}
     settings = TrainConfig(**{**full_batch, **settings})
     more = {"model": MODEL, "settings": settings, "start": start, "progress": Silent()}
-    return train(frames, split_of(len(frames)), **more)
+    return train(frames, split_of(len(frames), n_valid), **more)
 
 
 def column(result, name: str) -> np.ndarray:
@@ -165,6 +165,8 @@ def test_each_epoch_has_an_order_of_its_own_and_takes_a_frame_once():
         np.testing.assert_allclose(away.min(axis=1), 0, atol=1e-9)
         return away.argmin(axis=1).tolist()
 
+    one_by_one = run(frames, batch_size=1, start=start, **STILL)
+    assert column(one_by_one, "train_loss")[0] == pytest.approx(each.mean(), rel=1e-9)
     assert len(set(left_out(0))) >= 4
     assert left_out(0) == left_out(0) != left_out(1)
 
@@ -180,9 +182,12 @@ def test_weights_that_are_kept_are_the_running_mean():
     assert np.abs(raw - start).max() > 1e-3
 
 
-def test_errors_are_those_of_the_weights_that_are_kept():
-    result = run(epochs=1, learning_rate=1e-2, schedule="constant", ema_decay=0.999)
-    valid = FRAMES[4:]
+@pytest.mark.parametrize("at_once", [50, 2])
+def test_errors_are_those_of_the_weights_that_are_kept(at_once, monkeypatch):
+    """Whether the three frames fit into one batch, or the last one is filled up."""
+    monkeypatch.setattr(loop, "VALIDATION_BATCH", at_once)
+    result = run(n_valid=3, learning_rate=1e-2, schedule="constant", ema_decay=0.999)
+    valid = FRAMES[3:]
     found = result.potential.predict(valid, allow_unknown_elements=True)
     wrong = found.energy - valid.energy
     forces = real_forces(valid.replace(forces=found.forces - valid.forces))
@@ -258,7 +263,9 @@ def test_exponential_and_constant_by_hand():
 def test_a_run_goes_along_its_schedule_step_by_step():
     """The rate is that of an epoch's last step; steps count on from epoch to epoch."""
     settings = {"epochs": 5, "batch_size": 2, "schedule": "cosine", "learning_rate": 1e-9}
-    rates = column(run(**settings), "learning_rate")  # two steps an epoch, ten in all
+    result = run(**settings)  # two steps an epoch, ten in all
+    assert column(result, "step").tolist() == [2, 4, 6, 8, 10]
+    rates = column(result, "learning_rate")
     np.testing.assert_allclose(rates, [cosine(s, 10, 1e-9) for s in (1, 3, 5, 7, 9)], rtol=1e-5)
 
 
