@@ -86,18 +86,20 @@ def told_record() -> AttentionRecord:
 
     ``weighted`` is ``TOLD`` times a factor of each frame, layer and channel, ``coefficient`` twice
     that, ``contribution`` a third of its size. Pairs stand in no order, and there is an image of
-    (1, 2) with 0.3 of its value; the spherical block lists three pairs of its own.
+    (1, 2) with 0.3 of its value; the spherical block lists three pairs of its own. The first
+    frame's molecule is a tenth larger.
     """
-    positions = np.array([[0.0, 0.0, 0.0], [1.0, 0.1, 0.2], [-0.4, 1.3, -0.1]])
+    second = np.array([[0.0, 0.0, 0.0], [1.0, 0.1, 0.2], [-0.4, 1.3, -0.1]])
+    positions = np.array([1.1 * second, second])
     listed = [(1, 2), (2, 0), (0, 1), (2, 1), (1, 0), (0, 2), (1, 2)]
     far = [(2, 1), (1, 0), (0, 2)]
 
     def pairs(of: list[tuple[int, int]], image: bool) -> dict[str, np.ndarray]:
         receiver, sender = np.tile(np.transpose(of), 2)
-        vector = positions[sender] - positions[receiver]
+        frame = np.repeat([0, 1], len(of))
+        vector = positions[frame, sender] - positions[frame, receiver]
         if image:
             vector[len(of) - 1 :: len(of)] += [0.0, 0.0, 2.5]
-        frame = np.repeat([0, 1], len(of))
         distance = np.linalg.norm(vector, axis=1)
         names = ("frame", "receiver", "sender", "vector", "distance")
         return dict(zip(names, (frame, receiver, sender, vector, distance), strict=True))
@@ -119,7 +121,7 @@ def told_record() -> AttentionRecord:
     return AttentionRecord(
         **near,
         numbers=np.array([[8, 1, 6]] * 2),
-        positions=np.array([positions, positions]),
+        positions=positions,
         cutoff=5.0,
         degrees=(1, 2),
         feature=block(near, [[1.0, -0.5, 0.2], [0.3, 2.0, -1.2]]),

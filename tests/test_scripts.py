@@ -376,10 +376,53 @@ def test_a_panel_s_matrix_names_rows_columns_and_scale(matrix):
     assert marks == pytest.approx([TOP, TOP + 142, TOP + 284])
 
 
+def test_a_scale_of_sizes_begins_at_zero(record):
+    state = dataclasses.replace(STATE, quantity="contribution")
+    plot = Plot(drawing.matrix_data(record, state))
+    marks = [plot.written(text)["y"] for text in ("0.6", "0.3", "0")]
+    assert marks == pytest.approx([TOP, TOP + 142, TOP + 284])
+    bar = [rect for rect in plot.strokes("rect") if rect["w"] == 12]
+    assert [rect["y"] for rect in bar] == [TOP + k for k in range(284)]
+    assert same_colour(bar[0]["fill"], 0.6, 0.6, False)
+    assert same_colour(bar[142]["fill"], 0.3, 0.6, False)
+
+
+@pytest.mark.parametrize(("receiver", "sender"), [(2, None), (None, 1), (0, 2)])
+def test_the_chosen_row_and_column_are_framed(record, receiver, sender):
+    data = drawing.matrix_data(record, STATE)
+    plot = Plot(data | {"chosen": {"receiver": receiver, "sender": sender}})
+    frames = [[box[k] for k in "xywh"] for box in plot.strokes("box") if box["width"] == 2]
+    row = [] if receiver is None else [[LEFT, TOP + receiver * CELL, 284, CELL]]
+    column = [] if sender is None else [[LEFT + sender * CELL, TOP, CELL, 284]]
+    np.testing.assert_allclose(frames, row + column)
+
+
+def test_nothing_is_drawn_beside_the_canvas(record):
+    chosen = dataclasses.replace(STATE, atom=2, partner=0)
+    plots = [
+        Plot(drawing.matrix_data(record, chosen)),
+        Plot(drawing.distance_data(record, STATE)),
+        Plot(drawing.series_data(record, chosen)),
+        Plot(drawing.overview_data(record, STATE)),
+    ]
+    for plot in plots:
+        for stroke in plot.ask("canvas.pen.strokes"):
+            for x, y in stroke.get("points") or [(stroke["x"], stroke["y"])]:
+                x, y = x + stroke.get("w", 0), y + stroke.get("h", 0)
+                assert 0 <= x <= 420 and 0 <= y <= 361, stroke
+    for plot in plots[1:3]:
+        turned = [each for each in plot.strokes("text") if each["turn"]]
+        assert [each["text"] for each in turned] == [figures.AXIS["feature"]["weighted"]]
+        assert turned[0]["turn"] == -np.pi / 2 and turned[0]["x"] < 20
+
+
 def test_a_click_beside_the_matrix_chooses_the_atom_of_the_row_or_nothing(matrix):
     assert matrix.click(20, TOP + 1.5 * CELL) == {"atom": 1, "count": 1}
     assert matrix.hover(20, TOP + 1.5 * CELL) == "H1"
-    for x, y in ((LEFT + 10, TOP - 4), (LEFT + 10, TOP + 290), (LEFT + 290, TOP + 20), (20, 10)):
+    assert matrix.click(20, TOP + 3)["atom"] == 0
+    assert matrix.hover(LEFT + 3, TOP + 3) == "O0 attends to O0: 0"
+    beside = [(LEFT + 10, TOP - 4), (LEFT + 10, TOP + 290), (LEFT + 290, TOP + 20), (20, 10)]
+    for x, y in [*beside, (20, TOP + 290)]:
         assert matrix.click(x, y) is None and matrix.hover(x, y) == ""
     matrix.run("canvas.fire('mouseleave')")
     assert matrix.ask("tip.textContent") == ""
@@ -394,6 +437,7 @@ def test_a_matrix_of_many_atoms_is_one_picture_of_the_same_cells():
     plot = Plot(data | {"signed": True, "scale": figures.DIVERGING})
     (image,) = plot.strokes("image")
     assert [image[k] for k in "xywh"] == [LEFT, TOP, 284, 284] and image["size"] == 50
+    assert image["smooth"] is False  # cells, not a blur
     pixels = np.reshape(image["pixels"], (50, 50, 4))
     assert (pixels[3, 40] == 0).all()
     for i, j in ((40, 3), (0, 49), (17, 5)):
@@ -411,18 +455,22 @@ def test_a_matrix_of_many_atoms_is_one_picture_of_the_same_cells():
 # -- points, lines, small matrices ----------------------------------------------------------------
 
 
-def place(plot: Plot, x: float, y: float) -> tuple[float, float]:
-    """Where a point stands by the numbers that are written along the axes."""
-    along: list[tuple[float, float]] = []
-    up: list[tuple[float, float]] = []
+def marks_of(plot: Plot) -> tuple[dict[float, float], dict[float, float]]:
+    """Numbers along the axes and up them, each with its place in px."""
+    along, up = {}, {}
     for stroke in plot.strokes("text"):
-        if re.fullmatch(r"[−\d.]+", stroke["text"]):
+        if re.fullmatch(r"[−\d.]+", stroke["text"]) and stroke["align"] != "left":
             value = float(stroke["text"].replace("−", "-"))
             if stroke["align"] == "center":
-                along.append((value, stroke["x"]))
-            elif stroke["align"] == "right":
-                up.append((value, stroke["y"]))
-    lines = (np.polyfit(*np.transpose(sorted(marks)), 1) for marks in (along, up))
+                along[value] = stroke["x"]
+            else:
+                up[value] = stroke["y"]
+    return along, up
+
+
+def place(plot: Plot, x: float, y: float) -> tuple[float, float]:
+    """Where a point stands by the numbers that are written along the axes."""
+    lines = (np.polyfit(list(marks), list(marks.values()), 1) for marks in marks_of(plot))
     return tuple(float(np.polyval(line, v)) for line, v in zip(lines, (x, y), strict=True))
 
 
@@ -445,13 +493,20 @@ def test_a_point_stands_at_its_distance_and_value_and_is_known_by_its_pair(recor
         kind = sorted(name[0] for name in (LABELS[i], LABELS[j]))
         assert (dot["what"] == "ring") == (LABELS[i][0] != kind[0])
         said = f"{LABELS[i]} attends to {LABELS[j]}: {number(value, signed)} at "
-        assert plot.hover(x + 1, y).startswith(said)
+        assert plot.hover(x + 1, y) == f"{said}{pairs.distance[pair]:.4g}"
         picked = plot.click(x + 1, y - 1)
         assert (picked["receiver"], picked["sender"]) == (i, j)
         name = plot.written(" – ".join(kind))
         sample = next(d for d in small if d["y"] == name["y"] and d["x"] == name["x"] - 9)
         assert sample["fill"] == dot["fill" if dot["what"] == "dot" else "line"]
+        assert sample["alpha"] == 1
     assert plot.click(70, 60) is None
+    along, up = marks_of(plot)
+    assert sorted(along) == [0, 1, 2, 3, 4, 5]
+    if block == "feature":
+        assert sorted(up) == {"weighted": [-1, 0, 1], "coefficient": [-2, 0, 2]}.get(
+            quantity, [0, 0.2, 0.4, 0.6]
+        )
     lines = [line for line in plot.strokes("line") if line["dash"]]
     assert len(lines) == (2 if quantity == "weighted" and block == "feature" else 0)
     for line, sign in zip(lines, (1, -1), strict=False):
@@ -462,27 +517,53 @@ def test_a_point_stands_at_its_distance_and_value_and_is_known_by_its_pair(recor
         np.testing.assert_allclose(line["points"], expected, atol=1)
 
 
+def test_of_points_that_hide_each_other_the_bright_one_is_meant():
+    data = drawing.points(
+        np.array([2.0, 2.02, 4.0]),
+        np.array([0.5, 0.5, 0.1]),
+        np.array([0, 1, 2]),
+        np.array([1, 2, 0]),
+        bright=[False, True, True],
+        **{"title": "", "labels": LABELS, "x_title": "", "x_end": 5.0, "limit": 1.0},
+        **{"signed": False, "scale": figures.SEQUENTIAL, "unit": ""},
+    )
+    plot = Plot(data)
+    x, y = place(plot, 2.0, 0.5)
+    assert plot.hover(x, y) == "H1 attends to C2: 0.500 at 2.02"
+    x, y = place(plot, 4.0, 0.1)
+    assert plot.hover(x + 8, y).startswith("C2 attends to O0") and plot.hover(x + 10, y) == ""
+    alphas = [dot["alpha"] for dot in plot.strokes("dot")]
+    assert alphas == [0.1, 0.9, 0.9]  # what is bright lies above
+
+
 @pytest.mark.parametrize("quantity", ["weighted", "contribution"])
 def test_lines_over_frames_are_the_pair_s_both_directions(record, quantity):
     state = dataclasses.replace(STATE, atom=2, partner=0, quantity=quantity)
-    plot = Plot(drawing.series_data(record, state, np.array([10.0, 30.0]), "angle (°)"))
+    plot = Plot(drawing.series_data(record, state, np.array([30.0, 10.0]), "angle (°)"))
     sign, size = (-1, 1 / 3) if quantity == "contribution" else (1, 1)
     there, back = np.array([-0.35, -0.5]) * sign * size, np.array([-0.56, -0.8]) * sign * size
-    for n, values in enumerate((there, back)):
-        colour = figures.PALETTE[n]
+    for colour, values in zip(figures.PALETTE, (there, back), strict=False):
         (line,) = (each for each in plot.strokes("line") if each["line"] == colour)
-        expected = [place(plot, x, y) for x, y in zip((10, 30), values, strict=True)]
+        expected = [place(plot, x, y) for x, y in zip((30, 10), values, strict=True)]
         np.testing.assert_allclose(line["points"], expected, atol=0.6)
-    name = plot.written("C2 attends to O0")
-    assert name["y"] < plot.written("O0 attends to C2")["y"] and plot.written("angle (°)")
-    (mark,) = (
-        each for each in plot.strokes("line") if each["line"] == "ink" and each["width"] == 1.5
-    )
-    assert mark["points"][0][0] == mark["points"][1][0] == pytest.approx(place(plot, 30, 0)[0])
-    x = place(plot, 12, 0)[0]
+        dots = [[dot["x"], dot["y"]] for dot in plot.strokes("dot") if dot["fill"] == colour]
+        np.testing.assert_allclose(dots, expected, atol=0.6)
+    for colour, name in zip(
+        figures.PALETTE, ("C2 attends to O0", "O0 attends to C2"), strict=False
+    ):
+        (sample,) = (rect for rect in plot.strokes("rect") if rect["fill"] == colour)
+        written = plot.written(name)
+        assert abs(sample["y"] - written["y"]) < 4 and sample["x"] + sample["w"] < written["x"]
+    along, up = marks_of(plot)
+    assert sorted(along) == [10, 15, 20, 25, 30] and plot.written("angle (°)")
+    assert (min(up) < 0) == (quantity == "weighted")
+    frames = [each for each in plot.strokes("line") if each["line"] == "ink"]
+    (mark,) = (each for each in frames if each["width"] == 1.5)
+    assert mark["points"][0][0] == mark["points"][1][0] == pytest.approx(place(plot, 10, 0)[0])
+    x = place(plot, 28, 0)[0]
     one, two = (number(values[0], quantity == "weighted") for values in (there, back))
     assert plot.hover(x, 100) == f"frame 0: C2 attends to O0: {one}; O0 attends to C2: {two}"
-    assert plot.click(x, 100)["frame"] == 0 and plot.click(place(plot, 28, 0)[0], 40)["frame"] == 1
+    assert plot.click(x, 100)["frame"] == 0 and plot.click(place(plot, 12, 0)[0], 40)["frame"] == 1
 
 
 def test_the_overview_has_layers_down_and_channels_across(record):
@@ -494,6 +575,7 @@ def test_the_overview_has_layers_down_and_channels_across(record):
         row, column = plot.written(f"layer {layer}"), plot.written(f"head {channel}")
         x, y = image["x"] + image["w"] / 2, image["y"] + image["h"] / 2
         assert (column["x"], row["y"]) == pytest.approx((x, y))
+        assert row["x"] < images[0]["x"] and column["y"] < images[0]["y"]
         expected, end = told("feature", layer, channel, "weighted"), 1.8
         pixels = np.reshape(image["pixels"], (3, 3, 4))
         for i, j in product(range(3), range(3)):
@@ -506,8 +588,14 @@ def test_the_overview_has_layers_down_and_channels_across(record):
         assert (picked["layer"], picked["channel"]) == (layer, channel)
         if (layer, channel) == (1, 2):
             ((found),) = ([box[k] for k in "xywh"] for box in bold)
-            assert found == [image[k] for k in "xywh"]
-    assert plot.click(20, 20) is None and plot.click(410, 350) is None
+            assert found == [image[k] for k in "xywh"] and bold[0]["line"] == "ink"
+    one, two, below = images[0], images[1], images[3]
+    assert two["x"] > one["x"] + one["w"] and below["y"] > one["y"] + one["h"]
+    (bar,) = {rect["x"] for rect in plot.strokes("rect") if rect["w"] == 12}
+    assert bar > images[2]["x"] + images[2]["w"]
+    x, y = one["x"] + 5, one["y"] + 5
+    for beside in ((20, y), (x, 20), (bar + 5, y), (x, 355)):
+        assert plot.click(*beside) is None and plot.hover(*beside) == ""
 
 
 def test_a_panel_draws_anew_what_it_is_told_and_says_whether_there_is_webgl(record):

@@ -179,6 +179,8 @@ def test_a_curve_is_named_by_who_asks_and_who_answers(record):
 def test_a_scene_s_tubes_are_thick_at_the_atom_that_asks(picture):
     assert list(zip(picture.receiver, picture.sender, strict=True)) == PAIRS
     assert picture.labels == LABELS
+    apart = np.linalg.norm(picture.positions[[0, 1]] - picture.positions[2], axis=-1)
+    np.testing.assert_allclose(apart**2, [1.86, 1.4**2 + 1.2**2 + 0.3**2])  # the second frame
     for k, (i, j) in enumerate(PAIRS[:-1]):
         path = picture.tubes.path[k]
         np.testing.assert_allclose(path[[0, -1]], picture.positions[[i, j]], atol=1e-9)
