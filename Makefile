@@ -2,13 +2,15 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+WORKERS ?= 2
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test test-fast lint notebooks save-notebooks bench data clean
+.PHONY: help setup demo lab test test-fast test-lowest test-newest test-py313 lint notebooks \
+	save-notebooks bench data clean
 
 help:  ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 18
 
 # The mark is made last, so an interrupted set-up starts over with an empty environment.
 $(READY): pyproject.toml constraints.txt
@@ -30,7 +32,25 @@ lab: $(READY)  ## open JupyterLab on the lessons
 test: lint test-fast notebooks  ## the whole suite and the notebooks
 
 test-fast: $(READY)  ## the suite without the notebooks
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser" tests
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not browser" tests
+
+# The suite in another environment, made anew with uv: $(1) its name, $(2) which versions.
+define suite_in
+	$(PYTHON) -m venv --clear build/$(1)
+	build/$(1)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	build/$(1)/bin/uv pip install --quiet --compile-bytecode --python build/$(1) $(2) -e '.[lab,analysis,test,generate]'
+	build/$(1)/bin/python -m pytest -n $(WORKERS) --dist loadfile -m "not browser" tests
+endef
+
+test-lowest:  ## the same with the lowest versions that pyproject.toml allows, in build/
+	$(call suite_in,lowest,--resolution lowest-direct)
+
+test-newest:  ## the same with the newest versions, in build/
+	$(call suite_in,newest,--upgrade)
+
+test-py313: PYTHON = python3.13
+test-py313:  ## the same with the pinned versions on Python 3.13, in build/ (or PYTHON=...)
+	$(call suite_in,py313,-c constraints.txt)
 
 notebooks: $(READY)  ## run the notebooks and compare their outputs; explorer and report in a browser
 	$(BIN)/python -m pytest -m browser tests/test_browser.py

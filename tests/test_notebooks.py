@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import nbformat
 import numpy as np
 import pytest
+from nbval.plugin import get_sanitize_patterns
 
 import so3krates_lite as s3
 from so3krates_lite import lessons
@@ -15,6 +17,8 @@ from so3krates_lite import lessons
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
+RULES = runpy.run_path(str(FOLDER / "conftest.py"))
+SANITISED = get_sanitize_patterns((Path(__file__).parent / "nbval_sanitize.cfg").read_text())
 SOLUTION = re.compile(r"<summary>Solution</summary>\s*```python\n(.*?)```", re.DOTALL)
 
 pytestmark = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -66,6 +70,32 @@ def test_it_is_saved_executed_in_order_and_without_errors(path):
 def test_no_cell_is_left_out_of_the_run(path):
     assert "NBVAL_SKIP" not in path.read_text(encoding="utf-8")
     assert "raises-exception" not in path.read_text(encoding="utf-8")
+
+
+def compared_decimals(path: Path) -> list[tuple[int, str, str]]:
+    """(number of the cell, its source, decimal) of all that `make notebooks` compares."""
+    found = []
+    for number, cell in enumerate(read(path).cells):
+        ignored = "nbval-ignore-output" in cell.metadata.get("tags", [])
+        if cell.cell_type != "code" or ignored:
+            continue
+        for places in RULES["texts"](cell.outputs).values():
+            for output, key in places:
+                text = output[key]
+                for pattern, name in SANITISED:
+                    text = re.sub(pattern, name, text)
+                found += [(number, cell.source, d) for d in RULES["DECIMAL"].findall(text)]
+    return found
+
+
+def test_what_is_compared_does_not_hang_on_the_last_digits_of_float32(path):
+    for number, source, decimal in compared_decimals(path):
+        digits = re.sub(r"e.*|\D", "", decimal).lstrip("0")
+        assert len(digits) <= 6, f"cell {number} prints {decimal}: float32 has six digits to show"
+        value = abs(float(decimal.replace("−", "-")))
+        assert value == 0 or value > 1e-6 or decimal in source, (
+            f"cell {number} prints {decimal}, which rounding has left: assert that it is small"
+        )
 
 
 def test_it_is_small(path):
