@@ -17,6 +17,7 @@ import numpy as np
 from so3krates_lite.errors import require
 from so3krates_lite.frames import Frames
 from so3krates_lite.potential import Prediction
+from so3krates_lite.units import convert
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -37,20 +38,26 @@ def has_labels(frames: Frames) -> bool:
 
 
 def own_structures(
-    frames: Frames, given: Sequence[Atoms] | None, converted: bool = False
+    frames: Frames,
+    given: Sequence[Atoms] | None,
+    energy_unit: str | None = None,
+    length_unit: str | None = None,
 ) -> list[Atoms]:
     """Copies of the structures as they were ``given``, if they are those of ``frames``.
 
     Args:
         frames: what was read, in eV and Å
         given: the same as ASE read them; None: ASE did not
-        converted: they are in other units than eV and Å; cell, positions and results are taken
-            from ``frames`` then
+        energy_unit, length_unit: of what was given, if not eV and Å; cell, positions and results
+            are converted then
     """
     plain = frames.to_atoms()
+    units = energy_unit or "eV", length_unit or "Angstrom"
+    converted = units != ("eV", "Angstrom")
     if given is None or not _are_those(given, plain, converted):
         return plain
-    return [_copy(image, other, converted) for image, other in zip(given, plain, strict=True)]
+    units = units if converted else None
+    return [_copy(image, other, units) for image, other in zip(given, plain, strict=True)]
 
 
 def _are_those(given: Sequence[Atoms], plain: Sequence[Atoms], converted: bool) -> bool:
@@ -61,17 +68,29 @@ def _are_those(given: Sequence[Atoms], plain: Sequence[Atoms], converted: bool) 
     )
 
 
-def _copy(image: Atoms, plain: Atoms, converted: bool) -> Atoms:
+def _copy(image: Atoms, plain: Atoms, units: tuple[str, str] | None) -> Atoms:
     from ase.calculators.singlepoint import SinglePointCalculator
 
     copy = image.copy()
     for nested in ("key_value_pairs", "data"):  # so ASE's data bases give what was in info
         copy.info = {**copy.info.pop(nested, {}), **copy.info}
     copy.calc = image.calc
-    if converted:
-        copy.cell, copy.positions = plain.cell, plain.positions
-        copy.calc = SinglePointCalculator(copy, **{**_results(image), **_results(plain)})
+    if units is not None:
+        copy.cell = convert(image.cell.array, units[1], "Angstrom")
+        copy.positions = plain.positions
+        copy.calc = SinglePointCalculator(copy, **_converted(_results(image), *units))
     return copy
+
+
+def _converted(results: dict, energy_unit: str, length_unit: str) -> dict:
+    """Stored results in eV and Å; what is no energy, force or stress stays as it is."""
+    energy, length = convert(1.0, energy_unit, "eV"), convert(1.0, length_unit, "Angstrom")
+    factors = {"energy": energy, "free_energy": energy, "energies": energy}
+    factors |= {"forces": energy / length, "stress": energy / length**3}
+    return {
+        name: value if value is None else value * factors.get(name, 1)
+        for name, value in results.items()
+    }
 
 
 def add_predictions(

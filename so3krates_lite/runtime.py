@@ -119,6 +119,28 @@ def enable_compilation_cache() -> None:
     jax.config.update("jax_compilation_cache_dir", str(folder))
     # e3x's tables are many small compilations, each far below JAX's default threshold of one second
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    _hush()
+
+
+def _hush() -> None:
+    """Let XLA say fatal things only, unless the user wants to hear more.
+
+    Of every program that it takes from the cache, XLA of jax 0.10 says as an error that the
+    processor has no "prefer-no-gather": a hint to the compiler, which no processor has.
+    """
+    import logging
+
+    import jax
+
+    if jax.config.jax_logging_level not in (None, "NOTSET"):
+        return
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") != "1":  # 1 is what JAX itself sets
+        return
+    loggers = [logging.getLogger(name) for name in ("jax", "jaxlib")]
+    levels = [logger.level for logger in loggers]
+    jax.config.update("jax_logging_level", "CRITICAL")
+    for logger, level in zip(loggers, levels, strict=True):  # what Python says is still heard
+        logger.setLevel(level)
 
 
 def available_memory() -> int:

@@ -129,9 +129,9 @@ def _predict(options: argparse.Namespace) -> None:
         beside = {f"{options.prefix}{name}": value for name, value in found.items()}
         save_frames(frames, options.out, beside=beside)
     else:
-        units = options.energy_unit or options.length_unit
         given = as_ase_reads(options.data, options.limit)
-        images = predicted.own_structures(frames, given, bool(units))
+        units = options.energy_unit, options.length_unit
+        images = predicted.own_structures(frames, given, *units)
         also = predicted.add_predictions(images, prediction, options.prefix, labelled)
         write_atoms(images, options.out)
     names = f"{options.prefix}energy, {options.prefix}forces"

@@ -37,7 +37,10 @@ if TYPE_CHECKING:
     from so3krates_lite.potential import Potential
     from so3krates_lite.training.progress import Progress
 
-MODEL = So3kratesConfig(features=48, layers=2, radial_hidden=64, spherical_hidden=16)
+# the paper's norm, with which the bundled curves were made
+MODEL = So3kratesConfig(
+    "paper", features=48, layers=2, radial_hidden=64, spherical_hidden=16, sphc_start="smooth"
+)
 SETTINGS = TrainConfig(optimiser="adam", batch_size=5, learning_rate=4e-3, schedule="cosine")
 SIZES = (50, 100, 200, 400)
 HIGHEST = (0, 1, 2, 3)
@@ -245,8 +248,9 @@ def read_points(
         ]
     except (OSError, TypeError, ValueError) as error:
         raise UserError(f"{path} holds no learning curves that can be read ({error}).") from None
-    # a file from before there was a choice of optimisers is Adam's
-    made = {**facts, "training": {"optimiser": "adam", **facts.get("training", {})}}
+    # a file from before there was a choice is Adam's, and of the paper's norm
+    before = {"model": {"sphc_invariant": "norm"}, "training": {"optimiser": "adam"}}
+    made = {**facts, **{name: {**old, **facts.get(name, {})} for name, old in before.items()}}
     for name in ("model", "training", "valid frames"):
         if wanted is not None and made.get(name) != wanted[name]:
             raise UserError(

@@ -203,8 +203,10 @@ def _train(
         best_loss, since_best = counters["best_loss"], int(counters["since_best"])
         metrics = run.read_metrics()[: int(counters["epoch"])]
         spent, trained = counters["wall_s"], counters["trained_s"]
-        best = replace(Potential.load(run.best), trained_elements=elements)
-        run.save_best(best)  # one written by an earlier version does not state its elements
+        best = Potential.load(run.best)
+        if best.trained_elements != elements:  # an earlier version did not state them
+            best = replace(best, trained_elements=elements)
+            run.save_best(best)
     else:
         best = None
 
