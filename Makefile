@@ -38,7 +38,7 @@ test-fast: $(READY)  ## the suite without the notebooks
 define suite_in
 	$(PYTHON) -m venv --clear build/$(1)
 	build/$(1)/bin/python -m pip install --quiet --disable-pip-version-check uv
-	build/$(1)/bin/uv pip install --quiet --compile-bytecode --python build/$(1) $(2) -e '.[lab,analysis,test,generate]'
+	build/$(1)/bin/uv pip install --quiet --python build/$(1) $(2) -e '.[lab,analysis,test,generate]'
 	build/$(1)/bin/python -m pytest -n $(WORKERS) --dist loadfile -m "not browser" tests
 endef
 
