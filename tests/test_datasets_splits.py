@@ -8,6 +8,7 @@ from so3krates_lite.datasets import (
     group_split,
     random_split,
 )
+from so3krates_lite.datasets.splits import largest_group
 from so3krates_lite.errors import UserError
 from so3krates_lite.frames import Frames
 
@@ -98,6 +99,9 @@ def test_groups_are_never_divided():
     sets = [set(frames.group[part]) for part in (split.train, split.valid, split.test)]
     assert not (sets[0] & sets[1] or sets[0] & sets[2] or sets[1] & sets[2])
     assert len(split.train) == 100
+    assert largest_group(frames) == 10 and largest_group(frames.replace(group=None)) == 1
+    none = group_split(frames, 200, 0, 0, seed=1)
+    assert (len(none.train), len(none.valid), len(none.test)) == (200, 0, 0)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -111,6 +115,10 @@ def test_bad_requests_are_refused():
         random_split(atoms(), 0, 10)
     with pytest.raises(UserError, match="n_valid is -1"):
         random_split(atoms(), 10, -1)
+    with pytest.raises(UserError, match=r"201 .*\(150 train, 51 valid, 0 test\)"):
+        random_split(atoms(), 150, 51)
+    with pytest.raises(UserError, match="seed is -1"):
+        random_split(atoms(), 10, 10, seed=-1)
     with pytest.raises(UserError, match="no energies"):
         energy_stratified_split(atoms().replace(energy=None), 10, 10)
     with pytest.raises(UserError, match="no groups"):
@@ -124,6 +132,13 @@ def test_a_frame_never_serves_twice():
         Split([0, 1, 2], [2, 3], [4], seed=0, strategy="by hand")
     with pytest.raises(UserError, match="frame -1"):
         Split([0, -1], [], [], seed=0, strategy="by hand")
+
+
+def test_a_split_says_what_it_is_and_stays_so():
+    split = random_split(atoms(), 10, 5, 3, seed=4)
+    assert repr(split) == "Split(10 train, 5 valid, 3 test, random, seed 4)"
+    with pytest.raises(ValueError, match="read-only"):
+        split.train[0] = 199
 
 
 def test_split_of_other_data_is_noticed():
