@@ -86,6 +86,11 @@ def test_tables_tell_who_asks_and_who_answers(record):
     assert line.distance == pytest.approx(np.sqrt(0.4**2 + 1.3**2 + 0.1**2))
     chi = record.sphc[1, 1]
     assert line.sphc_distance == pytest.approx(np.linalg.norm(chi[0] - chi[2]))
+    turned = dataclasses.replace(record, numbers=np.array([[6, 1, 8], [8, 1, 6]]))
+    table = tables.to_dataframe(turned, "feature")  # frames of their own elements
+    of_pair = table[(table.receiver == 2) & (table.sender == 0)].drop_duplicates("frame")
+    elements = zip(of_pair.receiver_element, of_pair.sender_element, strict=True)
+    assert list(elements) == [("O", "C"), ("C", "O")]
 
 
 # -- plotly's figures -----------------------------------------------------------------------------
@@ -101,6 +106,7 @@ def test_the_matrix_s_rows_ask_from_the_top_and_its_hover_says_so(record):
     assert heat.hovertemplate.startswith("%{y} attends to %{x}: %{z")
     assert layout.title.text == "feature attention, layer 1 · head 1"
     assert (heat.zmin, heat.zmax) == (-1.8, 1.8)
+    assert [list(stop) for stop in heat.colorscale] == figures.DIVERGING
     panels = attention_figures.overview(record, 1, "feature")
     (panel,) = (p for p in panels.data if p.meta == {"layer": 1, "channel": 1})
     np.testing.assert_allclose(panel.z, MATRIX)
@@ -197,6 +203,24 @@ def test_a_scene_s_tubes_are_thick_at_the_atom_that_asks(picture):
         bond = picture.positions[list(PAIRS[k])].mean(axis=0)
         assert np.linalg.norm(middle[k] - middle[other]) > 0.2
         assert (middle[k] - bond) @ (bond - centre) > 0
+
+
+def test_a_tube_is_seen_from_outside_and_a_loop_lies_on_its_atom_s_outer_side(picture):
+    tubes = picture.tubes
+    axis = np.repeat(np.arange(shapes.RINGS), shapes.SIDES)
+    for k in range(len(PAIRS)):
+        vertices = (tubes.path[k][:, None] + 0.05 * tubes.offset[k]).reshape(-1, 3)
+        a, b, c = np.moveaxis(vertices[tubes.faces], 1, 0)
+        outward = (a + b + c) / 3 - tubes.path[k][axis[tubes.faces[:, 0]]]
+        assert ((np.cross(b - a, c - a) * outward).sum(axis=1) > 0).mean() > 0.95
+    start = np.array([[1.0, 0.0, 0.0]])
+    loop = shapes.attention_tubes(start, np.zeros((1, 3)), np.zeros(3)).path[0]
+    np.testing.assert_allclose(loop[[0, -1]], start[[0, 0]], atol=1e-9)
+    assert (loop[1:-1, 0] > 1.0).all()
+
+
+def test_names_are_dark_on_light_atoms_and_light_on_dark_ones():
+    assert scene.label_colour(1) == "#20262d" and scene.label_colour(6) == "#ffffff"
 
 
 def test_a_pair_is_drawn_from_its_part_of_the_scale_on(picture):
