@@ -66,7 +66,7 @@ def test_attention_of_a_molecule_alone_and_in_a_mixed_batch_is_the_same(potentia
 def test_more_room_for_atoms_and_pairs_changes_nothing(potential, mixed):
     n, p = FRAMES.max_atoms, make_batch(FRAMES, CONFIG).local.room
     roomy = make_batch(FRAMES, CONFIG, atoms=n + 5, pairs=p + 30, dtype=np.float64)
-    assert roomy.numbers.shape[1] == n + 5 and roomy.local.room == p + 30
+    assert roomy.displacement.shape[1] == n + 5 and roomy.local.room == p + 30
     energy, forces = potential.predict_batch(roomy)
     assert deviation(energy, mixed.energy) < 1e-12
     assert deviation(forces[:, :n], mixed.forces) < 1e-12
