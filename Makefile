@@ -53,7 +53,7 @@ test-py313:  ## the same with the pinned versions on Python 3.13, in build/ (or 
 	$(call suite_in,py313,-c constraints.txt)
 
 notebooks: $(READY)  ## run the notebooks and compare their outputs; explorer and report in a browser
-	$(BIN)/python -m pytest -m browser tests/test_browser.py
+	$(BIN)/python -m pytest -m browser tests/explorer/test_browser.py
 	$(BIN)/python -m pytest --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
 
 save-notebooks: $(READY)  ## run the notebooks and save them with their outputs

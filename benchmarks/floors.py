@@ -24,9 +24,9 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 from benchmarks.ours import Ours
 from benchmarks.run import MOLECULES, geometries
 from so3krates_lite.config import So3kratesConfig
-from so3krates_lite.evaluation import format_table
 from so3krates_lite.passes import pairs_per_pass
-from so3krates_lite.runtime import compiler_options, hardware
+from so3krates_lite.runtime.settings import compiler_options, hardware
+from so3krates_lite.training.evaluation import format_table
 
 # in a compiled program these are addresses, not work
 FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all"}

@@ -18,11 +18,11 @@ import jax
 import numpy as np
 
 from so3krates_lite.config import GeomAttConfig
-from so3krates_lite.evaluation import format_table
-from so3krates_lite.frames import Frames
-from so3krates_lite.graph import make_batch
 from so3krates_lite.potential import Potential, energy_and_forces
-from so3krates_lite.runtime import compiler_options, hardware
+from so3krates_lite.runtime.settings import compiler_options, hardware
+from so3krates_lite.structures.batching import make_batch
+from so3krates_lite.structures.frames import Frames
+from so3krates_lite.training.evaluation import format_table
 
 ATOMS_PER_VOLUME = 0.1  # 1/Å^3, as in water
 

@@ -18,8 +18,8 @@ import numpy as np
 from benchmarks.with_jax import JaxImplementation
 from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.errors import UserError
-from so3krates_lite.frames import Frames
-from so3krates_lite.graph import neighbour_pairs
+from so3krates_lite.structures.batching import neighbour_pairs
+from so3krates_lite.structures.frames import Frames
 from so3krates_lite.training import TrainConfig
 
 sys.path.insert(0, os.environ["SO3KRATES_MLFF"])

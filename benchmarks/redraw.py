@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from so3krates_lite.evaluation import format_table
-from so3krates_lite.runtime import hardware
+from so3krates_lite.runtime.settings import hardware
+from so3krates_lite.training.evaluation import format_table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 

@@ -25,7 +25,7 @@ from benchmarks.systems import water_box
 from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.datasets import load, locate, save_frames
 from so3krates_lite.errors import UserError
-from so3krates_lite.frames import Frames
+from so3krates_lite.structures.frames import Frames
 
 HERE = Path(__file__).resolve().parent
 MOLECULES = {"ethanol": ("md17-ethanol", "ethanol-gfn2"), "aspirin": ("md17-aspirin",)}

@@ -31,8 +31,6 @@ from benchmarks.with_jax import JaxImplementation
 from so3krates_lite.basis import cosine_cutoff, radial_basis
 from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.errors import UserError
-from so3krates_lite.frames import Frames
-from so3krates_lite.graph import Batch, make_batch
 from so3krates_lite.harmonics import (
     coupling_coefficients,
     degree_norms,
@@ -42,6 +40,9 @@ from so3krates_lite.harmonics import (
 )
 from so3krates_lite.potential import initialise
 from so3krates_lite.safe import safe_norm
+from so3krates_lite.structures.batching import make_batch
+from so3krates_lite.structures.frames import Frames
+from so3krates_lite.structures.graph import Batch
 from so3krates_lite.training import TrainConfig
 from so3krates_lite.training import optimiser as optimisation
 

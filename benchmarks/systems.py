@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from so3krates_lite.frames import Frames
+from so3krates_lite.structures.frames import Frames
 
 DENSITY = 0.0334  # molecules per Å^3, about 1 g/cm^3
 OXYGENS_APART = 2.7  # Å

@@ -76,7 +76,7 @@ class JaxImplementation(Implementation):
 
     def facts(self) -> dict[str, Any]:
         from so3krates_lite.model import count_parameters
-        from so3krates_lite.runtime import hardware
+        from so3krates_lite.runtime.settings import hardware
 
         device = jax.devices()[0]
         statistics = device.memory_stats() if device.platform != "cpu" else None

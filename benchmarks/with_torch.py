@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from benchmarks.implementation import Implementation
-from so3krates_lite.runtime import processor
+from so3krates_lite.runtime.settings import processor
 
 N_BATCHES = 10
 ENERGY_WEIGHT, FORCES_WEIGHT = 0.01, 0.99

@@ -13,6 +13,7 @@ Everything is in eV, Å and e. Names are imported when they are first used, so t
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -20,26 +21,38 @@ __version__ = "0.1.0"
 
 _HOME = {
     "AttentionRecord": "record",
-    "Frames": "frames",
+    "Frames": "structures",
     "GeomAtt": "geomatt",
     "GeomAttConfig": "config",
     "Potential": "potential",
     "REGISTRY": "datasets",
     "So3krates": "model",
-    "So3kratesCalculator": "calculator",
+    "So3kratesCalculator": "simulate",
     "So3kratesConfig": "config",
     "Split": "datasets",
     "TrainConfig": "training",
     "UserError": "errors",
-    "evaluate": "evaluation",
+    "evaluate": "training",
     "explore": "explorer",
     "fetch": "datasets",
-    "fit_filters": "fitted",
+    "fit_filters": "simulate",
     "load": "datasets",
     "load_potential": "potential",
-    "relax": "dynamics",
-    "run_nve": "dynamics",
+    "relax": "simulate",
+    "run_nve": "simulate",
     "train": "training",
+}
+# modules that stood at the top, and lead to their rooms until the next release
+_MOVED = {
+    "analysis": "record.analysis",
+    "causal": "interpret.switching",
+    "curves": "drawing.error_curves",
+    "figures": "drawing.figures",
+    "frames": "structures.frames",
+    "graph": "structures.graph",
+    "scene": "drawing.scene",
+    "stills": "drawing.stills",
+    "tables": "record.tables",
 }
 
 __all__ = [
@@ -68,23 +81,30 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from so3krates_lite.calculator import So3kratesCalculator
     from so3krates_lite.config import GeomAttConfig, So3kratesConfig
     from so3krates_lite.datasets import REGISTRY, Split, fetch, load
-    from so3krates_lite.dynamics import relax, run_nve
     from so3krates_lite.errors import UserError
-    from so3krates_lite.evaluation import evaluate
     from so3krates_lite.explorer import explore
-    from so3krates_lite.fitted import fit_filters
-    from so3krates_lite.frames import Frames
     from so3krates_lite.geomatt import GeomAtt
     from so3krates_lite.model import So3krates
     from so3krates_lite.potential import Potential, load_potential
-    from so3krates_lite.record import AttentionRecord
+    from so3krates_lite.record.attention_record import AttentionRecord
+    from so3krates_lite.simulate.calculator import So3kratesCalculator
+    from so3krates_lite.simulate.dynamics import relax, run_nve
+    from so3krates_lite.simulate.polynomial_filters import fit_filters
+    from so3krates_lite.structures.frames import Frames
     from so3krates_lite.training import TrainConfig, train
+    from so3krates_lite.training.evaluation import evaluate
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MOVED:
+        warnings.warn(
+            f"{__name__}.{name} is now {__name__}.{_MOVED[name]}: import it from there.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return import_module(f"{__name__}.{_MOVED[name]}")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -28,9 +28,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from so3krates_lite.config import So3kratesConfig
-from so3krates_lite.graph import PairList, Pairs
 from so3krates_lite.harmonics import degree_norms, parity_of_component, repeat_degrees
 from so3krates_lite.safe import safe_norm
+from so3krates_lite.structures.graph import PairList, Pairs
 
 
 class Neighbourhood(NamedTuple):

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from so3krates_lite.graph import Batch
+from so3krates_lite.structures.graph import Batch
 
 # rows of the element table: atomic numbers 0 (padding) to 99
 N_ELEMENTS = 100

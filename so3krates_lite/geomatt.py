@@ -26,9 +26,9 @@ from jaxtyping import Array, Float, Int
 
 from so3krates_lite.config import GeomAttConfig
 from so3krates_lite.embedding import N_ELEMENTS
-from so3krates_lite.graph import Batch, PairVectors
 from so3krates_lite.passes import Collect
 from so3krates_lite.safe import safe_norm
+from so3krates_lite.structures.graph import Batch, PairVectors
 
 # the original's uniform draw for elements, between -sqrt(6/F) and sqrt(6/F)
 table_init = nn.initializers.variance_scaling(2.0, "fan_in", "uniform", out_axis=0)

@@ -31,7 +31,6 @@ from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.embedding import N_ELEMENTS, ElectronEmbedding, table_init
 from so3krates_lite.exchange import GatedExchange, SelfMixExchange
 from so3krates_lite.filters import SphericalFilter
-from so3krates_lite.graph import Batch, PairList, Pairs, PairVectors
 from so3krates_lite.harmonics import (
     degree_invariants,
     parity_of_component,
@@ -41,6 +40,7 @@ from so3krates_lite.harmonics import (
 from so3krates_lite.passes import FILTERS_KEPT, PAIRS_KEPT, Collect, pairs_per_pass
 from so3krates_lite.safe import safe_norm
 from so3krates_lite.spherical import spherical_weights
+from so3krates_lite.structures.graph import Batch, PairList, Pairs, PairVectors
 
 # factors on the coefficients of a block, by [receiver, sender]: 1 as trained, 0 switched off
 Switches = dict[str, Float[Array, "layers graphs atoms atoms channels"]]

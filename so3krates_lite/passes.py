@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Bool, Int
 
-from so3krates_lite.graph import Batch, Pairs
+from so3krates_lite.structures.graph import Batch, Pairs
 
 Tree = TypeVar("Tree")
 

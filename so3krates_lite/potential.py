@@ -16,33 +16,34 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from so3krates_lite import storage
-from so3krates_lite.buckets import bucketed_batches
-from so3krates_lite.config import ModelConfig
+from so3krates_lite.config import GeomAttConfig, ModelConfig, So3kratesConfig
 from so3krates_lite.embedding import N_ELEMENTS
 from so3krates_lite.errors import UserError
-from so3krates_lite.frames import Frames
-from so3krates_lite.geomatt import GeomAttRecord
-from so3krates_lite.graph import NEUTRAL, Batch, electrons_read, make_batch, pair_vectors
-from so3krates_lite.model import ModelRecord, Switches, count_parameters
-from so3krates_lite.networks import network
+from so3krates_lite.geomatt import GeomAtt, GeomAttRecord
+from so3krates_lite.model import ModelRecord, So3krates, Switches, count_parameters
 from so3krates_lite.passes import Collect, collect_for_reverse, map_in_passes
-from so3krates_lite.record import AttentionRecord
-from so3krates_lite.recording import attention_record, joined
-from so3krates_lite.runtime import (
+from so3krates_lite.record.attention_record import AttentionRecord
+from so3krates_lite.record.from_network import attention_record, joined
+from so3krates_lite.runtime import files
+from so3krates_lite.runtime.settings import (
     Compiled,
     enable_compilation_cache,
     precision_context,
     precision_of,
 )
+from so3krates_lite.structures.batching import NEUTRAL, electrons_read, make_batch
+from so3krates_lite.structures.buckets import bucketed_batches
+from so3krates_lite.structures.frames import Frames
+from so3krates_lite.structures.graph import Batch, pair_vectors
 
 if TYPE_CHECKING:
-    from so3krates_lite.datasets.splits import Split
+    pass
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,20 @@ KIND = "so3krates-lite potential"
 FORMAT_VERSION = 1
 
 enable_compilation_cache()
+
+
+_NETWORKS = {So3kratesConfig: So3krates, GeomAttConfig: GeomAtt}
+
+
+def network(config: ModelConfig) -> nn.Module:
+    """The flax module that computes a configuration.
+
+    It is called with a batch, the vectors of its pairs, ``record``, ``switches`` (factors on
+    attention coefficients by block and [receiver, sender]) and ``collect`` (how many pairs may be
+    computed in passes, see `passes`), and returns the energy of each atom and, if asked for, what
+    it attended to.
+    """
+    return _NETWORKS[type(config)](config)
 
 
 @partial(Compiled, once=True, static_argnames="config")
@@ -345,7 +360,7 @@ class Potential:
     def save(self, path: str | Path) -> None:
         """Write one .safetensors file that holds everything; complete or not at all."""
         params = jax.tree.map(np.asarray, self.params)
-        arrays = {f"params/{name}": value for name, value in storage.flatten(params).items()}
+        arrays = {f"params/{name}": value for name, value in files.flatten(params).items()}
         arrays["element_shift"] = np.asarray(self.element_shift, np.float64)
         header = {
             "config": self.config.to_dict(),
@@ -354,7 +369,7 @@ class Potential:
         }
         if self.trained_elements is not None:
             header["elements"] = sorted(int(z) for z in self.trained_elements)
-        storage.save_arrays(Path(path), KIND, FORMAT_VERSION, arrays, header)
+        files.save_arrays(Path(path), KIND, FORMAT_VERSION, arrays, header)
 
     @classmethod
     def load(cls, path: str | Path) -> Potential:
@@ -363,10 +378,12 @@ class Potential:
         if found.is_dir():
             found = found / "best.safetensors"
         elif not found.exists() and found.suffix != ".safetensors" and len(found.parts) == 1:
-            found = _bundled(found.name)
-        arrays, header = storage.load_arrays(found, KIND, FORMAT_VERSION)
+            from so3krates_lite.datasets.bundled import bundled_model
+
+            found = bundled_model(found.name)
+        arrays, header = files.load_arrays(found, KIND, FORMAT_VERSION)
         shift = arrays.pop("element_shift")
-        params = storage.unflatten(arrays)["params"]
+        params = files.unflatten(arrays)["params"]
         try:
             config = ModelConfig.from_dict(header["config"])
         except UserError as error:
@@ -386,31 +403,3 @@ def total_shift(
 def load_potential(path: str | Path) -> Potential:
     """`Potential.load`: from a file, a run folder, or a bundled model's name."""
     return Potential.load(path)
-
-
-def bundled_potentials() -> list[str]:
-    """Names of the potentials that come with the package."""
-    from so3krates_lite.datasets.places import bundled_path
-
-    folder = bundled_path("README.md").parent / "models"
-    return sorted(path.stem for path in folder.glob("*.safetensors"))
-
-
-def bundled_split(name: str) -> Split:
-    """Which frames of its data a bundled potential was trained, validated and not trained on."""
-    from so3krates_lite.datasets.places import bundled_path
-    from so3krates_lite.datasets.splits import Split
-
-    return Split.load(bundled_path(f"models/{name}.split.npz"))
-
-
-def _bundled(name: str) -> Path:
-    from so3krates_lite.datasets.places import bundled_path
-
-    known = bundled_potentials()
-    if name not in known:
-        raise UserError(
-            f"There is no model file {name} and no bundled model of that name; "
-            f"bundled are: {', '.join(known) or 'none'}."
-        )
-    return bundled_path(f"models/{name}.safetensors")

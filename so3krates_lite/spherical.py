@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from so3krates_lite.basis import polynomial_cutoff
-from so3krates_lite.graph import Pairs
+from so3krates_lite.structures.graph import Pairs
 
 
 def spherical_weights(

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from so3krates_lite.config import So3kratesConfig
-from so3krates_lite.frames import Frames
+from so3krates_lite.structures.frames import Frames
 
 FOLDER = Path(__file__).parent / "reference"
 NAMES = ("paper_base", "paper_degrees123", "paper_nonlocal", "v03_base")

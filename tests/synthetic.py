@@ -9,8 +9,8 @@ import dataclasses
 
 import numpy as np
 
-from so3krates_lite.record import AttentionRecord
-from so3krates_lite.record_parts import BlockAttention, SphericalAttention
+from so3krates_lite.record.attention_record import AttentionRecord
+from so3krates_lite.record.parts import BlockAttention, SphericalAttention
 
 
 def ethanol_record(

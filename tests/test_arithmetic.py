@@ -17,9 +17,9 @@ import pytest
 
 from so3krates_lite.attention import HeadwiseDense, Roles, coefficients
 from so3krates_lite.basis import radial_basis
-from so3krates_lite.graph import Pairs
 from so3krates_lite.harmonics import degree_norms
-from so3krates_lite.runtime import compiler_options
+from so3krates_lite.runtime.settings import compiler_options
+from so3krates_lite.structures.graph import Pairs
 
 RNG = np.random.default_rng(0)
 TURN = np.linalg.qr(RNG.normal(size=(3, 3)))[0]

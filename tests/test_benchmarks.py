@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from structures import deviation, molecule, random_parameters, small_config, stack
+from small import deviation, molecule, random_parameters, small_config, stack
 
 from so3krates_lite.config import So3kratesConfig
-from so3krates_lite.graph import make_batch, neighbour_pairs
 from so3krates_lite.potential import energy_and_forces
+from so3krates_lite.structures.batching import make_batch, neighbour_pairs
 from so3krates_lite.training import TrainConfig
 from so3krates_lite.training.objective import Labelled, Weights, loss_and_gradient
 

@@ -9,15 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ase import Atoms
-from structures import deviation, frame_of, molecule, small_config, small_potential, stack
+from small import deviation, frame_of, molecule, small_config, small_potential, stack
 
-from so3krates_lite.calculator import So3kratesCalculator
 from so3krates_lite.datasets.splits import random_split
 from so3krates_lite.embedding import N_ELEMENTS, ElectronEmbedding
 from so3krates_lite.errors import UserError
-from so3krates_lite.frames import Frames
-from so3krates_lite.graph import make_batch
 from so3krates_lite.potential import Potential
+from so3krates_lite.simulate.calculator import So3kratesCalculator
+from so3krates_lite.structures.batching import make_batch
+from so3krates_lite.structures.frames import Frames
 from so3krates_lite.training import TrainConfig, train
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

@@ -9,7 +9,7 @@ import pytest
 
 from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.errors import UserError
-from so3krates_lite.runtime import precision_of
+from so3krates_lite.runtime.settings import precision_of
 
 IMPOSSIBLE = [
     {"variant": "newest"},

@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from structures import deviation, frame_of, molecule, small_config, small_potential, stack
+from small import deviation, frame_of, molecule, small_config, small_potential, stack
 
 from so3krates_lite.errors import UserError
-from so3krates_lite.frames import Frames
-from so3krates_lite.graph import make_batch
 from so3krates_lite.potential import energy_and_forces
+from so3krates_lite.structures.batching import make_batch
+from so3krates_lite.structures.frames import Frames
 from so3krates_lite.training.objective import (
     Labelled,
     Weights,

@@ -9,14 +9,14 @@ import jax
 import numpy as np
 import pytest
 from numpy_geomatt import correlation, geomatt
-from structures import deviation, frame_of, molecule, one_atom_batch, small_potential, stack
+from small import deviation, frame_of, molecule, one_atom_batch, small_potential, stack
 
-from so3krates_lite import runtime
 from so3krates_lite.config import GeomAttConfig, ModelConfig
 from so3krates_lite.errors import UserError
-from so3krates_lite.frames import Frames
 from so3krates_lite.geomatt import GeomAtt
 from so3krates_lite.potential import Potential, initialise
+from so3krates_lite.runtime import settings
+from so3krates_lite.structures.frames import Frames
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -283,7 +283,7 @@ def test_a_periodic_structure_is_refused():
 
 
 def test_too_large_a_structure_is_refused_before_memory_runs_out(monkeypatch):
-    monkeypatch.setattr(runtime, "available_memory", lambda: 2**20)
+    monkeypatch.setattr(settings, "available_memory", lambda: 2**20)
     large = Frames(np.ones((1, 300), int), np.random.default_rng(0).normal(size=(1, 300, 3)) * 9)
     with pytest.raises(UserError, match=r"300 atoms needs about .* GB.*fewer orders"):
         small_potential(SMALL).predict(large)

@@ -8,19 +8,20 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
-from structures import small_potential
+from small import small_potential
 
-from so3krates_lite import figures, molecule3d, report, scene, shapes
-from so3krates_lite.calculator import So3kratesCalculator
 from so3krates_lite.cli import main
 from so3krates_lite.config import GeomAttConfig
 from so3krates_lite.datasets import load
 from so3krates_lite.datasets.splits import random_split
+from so3krates_lite.drawing import figures, molecule3d, scene
 from so3krates_lite.errors import UserError
 from so3krates_lite.experiments import geomatt
-from so3krates_lite.frames import Frames
 from so3krates_lite.potential import Potential
-from so3krates_lite.record import AttentionRecord
+from so3krates_lite.record.attention_record import AttentionRecord
+from so3krates_lite.report import write
+from so3krates_lite.simulate.calculator import So3kratesCalculator
+from so3krates_lite.structures.frames import Frames
 from so3krates_lite.training import TrainConfig, train
 from so3krates_lite.training.progress import Silent
 
@@ -201,7 +202,7 @@ def test_an_atom_s_attention_to_itself_is_a_loop_on_its_outer_side(record):
     start = picture.positions[picture.receiver[own]]
     for end in (0, -1):
         np.testing.assert_allclose(tubes.path[own, end], start, atol=1e-9)
-    middle = tubes.path[own, shapes.RINGS // 2]
+    middle = tubes.path[own, tubes.RINGS // 2]
     centre = picture.positions.mean(0)
     outer = np.linalg.norm(middle - centre, axis=-1) - np.linalg.norm(start - centre, axis=-1)
     assert (outer > 0.5).all()
@@ -210,7 +211,7 @@ def test_an_atom_s_attention_to_itself_is_a_loop_on_its_outer_side(record):
 
 
 def test_the_report_explains_the_block_that_it_shows(record, tmp_path):
-    page = report.write_report(tmp_path / "page.html", title="x", record=record).read_text()
+    page = write.write_report(tmp_path / "page.html", title="x", record=record).read_text()
     assert "sum over all chains of atoms" in page and "product of query, filter" not in page
     assert "Infinity" not in page.split('id="attention">')[1].split("</script>")[0]
 

@@ -6,10 +6,10 @@ import jax
 import numpy as np
 import pytest
 from numpy_oracle import Oracle
-from structures import deviation, molecule, small_config, small_potential, stack
+from small import deviation, molecule, small_config, small_potential, stack
 
-from so3krates_lite.graph import make_batch
 from so3krates_lite.potential import energy
+from so3krates_lite.structures.batching import make_batch
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

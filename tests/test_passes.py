@@ -8,12 +8,13 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
-from structures import molecule, small_config, small_potential, stack
+from small import molecule, small_config, small_potential, stack
 
 from benchmarks.systems import water_box
-from so3krates_lite import model, passes, potential, runtime
-from so3krates_lite.graph import make_batch
+from so3krates_lite import model, passes, potential
 from so3krates_lite.potential import energy, energy_and_forces, energy_forces_and_stress
+from so3krates_lite.runtime import settings
+from so3krates_lite.structures.batching import make_batch
 from so3krates_lite.training.objective import (
     Labelled,
     Weights,
@@ -197,16 +198,16 @@ def test_an_option_that_xla_does_not_know_is_left_alone(monkeypatch):
     def refuse(function, compiler_options=None):
         raise jax.errors.JaxRuntimeError("INVALID_ARGUMENT: No such compile option")
 
-    runtime.compiler_options.cache_clear()
+    settings.compiler_options.cache_clear()
     with monkeypatch.context() as patch:
         patch.setattr(jax, "jit", refuse)
         patch.setattr(jax, "default_backend", lambda: "cpu")
-        assert runtime.compiler_options() == {}
-        assert runtime.compiler_options(once=True) == {"xla_backend_optimization_level": 0}
-    runtime.compiler_options.cache_clear()
+        assert settings.compiler_options() == {}
+        assert settings.compiler_options(once=True) == {"xla_backend_optimization_level": 0}
+    settings.compiler_options.cache_clear()
 
 
 def test_a_compiled_function_is_jax_s_own():
-    compiled = runtime.Compiled(lambda x: 2 * x)
+    compiled = settings.Compiled(lambda x: 2 * x)
     assert float(compiled(3.0)) == 6
     assert compiled.lower(3.0).compile()(4.0) == 8

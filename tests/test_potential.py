@@ -7,14 +7,14 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from structures import deviation, frame_of, molecule, random_parameters, small_config, stack
+from small import deviation, frame_of, molecule, random_parameters, small_config, stack
 
-from so3krates_lite import storage
 from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.errors import UserError
-from so3krates_lite.frames import Frames
 from so3krates_lite.harmonics import spherical_harmonics
 from so3krates_lite.potential import FORMAT_VERSION, KIND, Potential
+from so3krates_lite.runtime import files
+from so3krates_lite.structures.frames import Frames
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -176,7 +176,7 @@ def written(path, kind=KIND, version=FORMAT_VERSION, config=None):
     """A file like a potential's, with one thing different."""
     header = {"config": config or CONFIG.to_dict(), "energy_scale": 1.0, "card": {}}
     arrays = {"element_shift": np.zeros(100), "params/a": np.zeros(1)}
-    storage.save_arrays(path, kind, version, arrays, header)
+    files.save_arrays(path, kind, version, arrays, header)
     return path
 
 
@@ -380,7 +380,7 @@ def test_stated_elements_are_refused_or_known_whatever_the_shifts(potential, tmp
 def test_files_that_do_not_state_their_elements_are_read_as_before(potential, tmp_path):
     path = tmp_path / "earlier.safetensors"
     potential.save(path)
-    assert "elements" not in storage.load_arrays(path, KIND, FORMAT_VERSION)[1]
+    assert "elements" not in files.load_arrays(path, KIND, FORMAT_VERSION)[1]
     again = Potential.load(path)
     assert again.trained_elements is None
     assert again.elements == potential.elements == set(range(99))

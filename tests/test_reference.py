@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 import reference_arrays as reference
-from structures import deviation, one_atom_batch
+from small import deviation, one_atom_batch
 
 from so3krates_lite.basis import cosine_cutoff, radial_basis
 from so3krates_lite.config import So3kratesConfig

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from structures import frame_of, small_config, small_potential, stack
+from small import frame_of, small_config, small_potential, stack
 
 from so3krates_lite.harmonics import degree_norms, smooth_degree_norms
 from so3krates_lite.safe import ROUNDED, smooth_sqrt

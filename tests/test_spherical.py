@@ -13,17 +13,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ase import Atoms
-from structures import deviation, frame_of, molecule, small_config, small_potential, stack
+from small import deviation, frame_of, molecule, small_config, small_potential, stack
 
 from so3krates_lite import passes
 from so3krates_lite.basis import polynomial_cutoff
-from so3krates_lite.calculator import So3kratesCalculator
 from so3krates_lite.errors import UserError
-from so3krates_lite.frames import Frames
-from so3krates_lite.graph import Pairs, make_batch
 from so3krates_lite.potential import energy_and_forces
-from so3krates_lite.record import QUANTITIES
+from so3krates_lite.record.attention_record import QUANTITIES
+from so3krates_lite.simulate.calculator import So3kratesCalculator
 from so3krates_lite.spherical import spherical_weights
+from so3krates_lite.structures.batching import make_batch
+from so3krates_lite.structures.frames import Frames
+from so3krates_lite.structures.graph import Pairs
 from so3krates_lite.training.objective import Labelled, Weights, loss_and_gradient
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

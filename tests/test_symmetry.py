@@ -6,10 +6,10 @@ import e3x
 import jax
 import numpy as np
 import pytest
-from structures import deviation, frame_of, molecule, small_config, small_potential, stack
+from small import deviation, frame_of, molecule, small_config, small_potential, stack
 
-from so3krates_lite.frames import Frames
-from so3krates_lite.record import QUANTITIES
+from so3krates_lite.record.attention_record import QUANTITIES
+from so3krates_lite.structures.frames import Frames
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

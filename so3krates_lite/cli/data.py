@@ -49,7 +49,7 @@ def add_data(commands) -> None:
 def _data_list(options: argparse.Namespace) -> None:
     from so3krates_lite.datasets import REGISTRY
     from so3krates_lite.datasets.places import locate
-    from so3krates_lite.evaluation import format_table
+    from so3krates_lite.training.evaluation import format_table
 
     rows = []
     for name, card in REGISTRY.items():

@@ -136,7 +136,7 @@ def _add_common(parser: argparse.ArgumentParser, folder: str, data: str) -> None
 
 
 def _show(results: list, path) -> None:
-    from so3krates_lite.evaluation import format_table
+    from so3krates_lite.training.evaluation import format_table
 
     print(format_table([result.row() for result in results]))
     print(f"All numbers are in {path}.")
@@ -164,8 +164,8 @@ def _cumulenes(options: argparse.Namespace) -> None:
 
 
 def _charge_transfer(options: argparse.Namespace) -> None:
-    from so3krates_lite.evaluation import format_table
     from so3krates_lite.experiments import charge_transfer
+    from so3krates_lite.training.evaluation import format_table
 
     if options.epochs is not None:
         raise UserError("charge-transfer counts in training steps: give --steps, not --epochs.")

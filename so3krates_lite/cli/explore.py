@@ -69,7 +69,7 @@ def app_notebook(model: str, frames_file: str, title: str) -> dict:
 
 
 def _explore(options: argparse.Namespace) -> None:
-    from so3krates_lite.datasets.storage import save_frames
+    from so3krates_lite.datasets.frames_file import save_frames
     from so3krates_lite.potential import Potential
 
     for name in ("voila", "anywidget", "nglview"):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from so3krates_lite.frames import Frames
+    from so3krates_lite.structures.frames import Frames
 
 MODEL_HELP = "a .safetensors file, a run folder, or a bundled model such as ethanol-gfn2"
 DATA_HELP = (

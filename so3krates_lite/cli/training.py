@@ -143,9 +143,9 @@ def _chosen(options: argparse.Namespace, names: dict[str, str]) -> dict:
 
 def _train(options: argparse.Namespace) -> None:
     from so3krates_lite.datasets.splits import STRATEGIES
-    from so3krates_lite.evaluation import evaluate, format_table
     from so3krates_lite.potential import Potential
     from so3krates_lite.training import train
+    from so3krates_lite.training.evaluation import evaluate, format_table
     from so3krates_lite.training.run import RunFolder
 
     model, settings = _chosen(options, MODEL_OPTIONS), _chosen(options, TRAIN_OPTIONS)

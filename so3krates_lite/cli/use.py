@@ -46,10 +46,11 @@ def add_evaluate(commands) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from so3krates_lite import storage
+    from so3krates_lite.datasets.bundled import bundled_split
     from so3krates_lite.datasets.splits import Split
-    from so3krates_lite.evaluation import evaluate, format_table
-    from so3krates_lite.potential import Potential, bundled_split
+    from so3krates_lite.potential import Potential
+    from so3krates_lite.runtime import files
+    from so3krates_lite.training.evaluation import evaluate, format_table
     from so3krates_lite.units import unit
 
     if options.set not in (None, "train", "valid", "test", "all"):
@@ -85,7 +86,7 @@ def _evaluate(options: argparse.Namespace) -> None:
             for key, value in dataclasses.asdict(errors).items()
         }
         content = json.dumps(plain, indent=2)
-        storage.write_atomically(options.json, content.encode())
+        files.write_atomically(options.json, content.encode())
 
 
 def add_predict(commands) -> None:
@@ -111,9 +112,9 @@ def add_predict(commands) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from so3krates_lite import predicted
+    from so3krates_lite.cli import predicted
+    from so3krates_lite.datasets.frames_file import save_frames, write_atoms
     from so3krates_lite.datasets.loaders import as_ase_reads
-    from so3krates_lite.datasets.storage import save_frames, write_atoms
     from so3krates_lite.potential import Potential
 
     predicted.check_prefix(options.prefix)
@@ -179,7 +180,7 @@ def _attention(options: argparse.Namespace) -> None:
     potential = Potential.load(options.model)
     frames = load_data(options)
     if options.out.suffix == ".html":
-        from so3krates_lite.report import write_report
+        from so3krates_lite.report.write import write_report
 
         record = potential.attention(frames[0])
         title = f"Attention in {frames.info.get('name', options.data)}"
@@ -202,6 +203,6 @@ def add_demo(commands) -> None:
 
 
 def _demo(options: argparse.Namespace) -> None:
-    from so3krates_lite.demo import run_demo
+    from so3krates_lite.cli.demo import run_demo
 
     run_demo(options.folder, options.minutes)

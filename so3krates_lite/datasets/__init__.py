@@ -2,6 +2,7 @@
 
 from so3krates_lite.datasets.checks import check_plausible
 from so3krates_lite.datasets.download import fetch
+from so3krates_lite.datasets.frames_file import save_frames, write_frames
 from so3krates_lite.datasets.loaders import load
 from so3krates_lite.datasets.places import bundled_path, card, locate
 from so3krates_lite.datasets.registry import REGISTRY, DataFile, DatasetCard, PaperNumber
@@ -12,7 +13,6 @@ from so3krates_lite.datasets.splits import (
     group_split,
     random_split,
 )
-from so3krates_lite.datasets.storage import save_frames, write_frames
 
 __all__ = [
     "REGISTRY",

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from so3krates_lite.datasets.asked import Asked, rescaled
 from so3krates_lite.errors import UserError
-from so3krates_lite.frames import Frames
-from so3krates_lite.stated import read_images
+from so3krates_lite.structures.frames import Frames
+from so3krates_lite.structures.stated import read_images
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from so3krates_lite.errors import UserError
-from so3krates_lite.frames import Frames
+from so3krates_lite.structures.frames import Frames
 from so3krates_lite.units import convert
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ from so3krates_lite.datasets.evidence import (
     nearest_neighbour_ratio,
 )
 from so3krates_lite.errors import UserError
-from so3krates_lite.frames import Frames
+from so3krates_lite.structures.frames import Frames
 from so3krates_lite.units import ENERGY_UNITS, LENGTH_UNITS
 
 N_BLOCKS, BLOCK = 12, 8  # frames looked at: blocks of frames of the same atoms, where there are any

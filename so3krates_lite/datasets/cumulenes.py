@@ -28,7 +28,7 @@ from jaxtyping import Float
 
 from so3krates_lite.datasets.reference import METHOD, label, reference_calculator, software_versions
 from so3krates_lite.errors import UserError
-from so3krates_lite.frames import Frames
+from so3krates_lite.structures.frames import Frames
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from so3krates_lite.frames import Frames
+from so3krates_lite.structures.frames import Frames
 
 N_NEAR = 16  # atoms, itself included, among which an atom's neighbour is sought
 MIN_SPREAD = 0.015  # Å; molecules at rest have bonds of different length that bear no force

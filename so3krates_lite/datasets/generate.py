@@ -27,6 +27,7 @@ import numpy as np
 from jaxtyping import Float
 
 from so3krates_lite.datasets.cumulenes import CumuleneRecipe
+from so3krates_lite.datasets.frames_file import save_frames
 from so3krates_lite.datasets.reference import (
     LABEL_ACCURACY,
     METHOD,
@@ -36,9 +37,8 @@ from so3krates_lite.datasets.reference import (
     software_versions,
     starting_structure,
 )
-from so3krates_lite.datasets.storage import save_frames
 from so3krates_lite.errors import UserError
-from so3krates_lite.frames import Frames
+from so3krates_lite.structures.frames import Frames
 from so3krates_lite.units import BOLTZMANN
 
 if TYPE_CHECKING:

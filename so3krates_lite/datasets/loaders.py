@@ -36,7 +36,7 @@ from so3krates_lite.datasets.places import locate, unknown
 from so3krates_lite.datasets.qm7x import read_qm7x
 from so3krates_lite.datasets.registry import REGISTRY, DatasetCard
 from so3krates_lite.errors import UserError
-from so3krates_lite.frames import Frames
+from so3krates_lite.structures.frames import Frames
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -75,7 +75,7 @@ def load(
         energy_unit: unit of the file's energies, if it is neither stated nor the form's usual one.
         length_unit: likewise for lengths; forces are in energy unit over length unit.
         energy_key, forces_key: names under which the file holds the labels, where they are none of
-            the usual ones (`so3krates_lite.stated`), or where several say different things.
+            the usual ones (see `structures.stated`), or where several say different things.
         limit: read at most so many frames, from the start.
         check: test the result for plausible units.
 

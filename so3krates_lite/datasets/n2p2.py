@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from so3krates_lite.errors import UserError
-from so3krates_lite.frames import Frames
-from so3krates_lite.stated import some_lack
+from so3krates_lite.structures.frames import Frames
+from so3krates_lite.structures.stated import some_lack
 from so3krates_lite.units import convert
 
 

@@ -25,10 +25,10 @@ from pathlib import Path
 import numpy as np
 
 from so3krates_lite.datasets.asked import Asked, rescaled
-from so3krates_lite.datasets.storage import frames_from_own_form, is_own_form, own_keys
+from so3krates_lite.datasets.frames_file import frames_from_own_form, is_own_form, own_keys
 from so3krates_lite.errors import UserError
-from so3krates_lite.frames import Frames
-from so3krates_lite.stated import (
+from so3krates_lite.structures.frames import Frames
+from so3krates_lite.structures.stated import (
     ask_for_key,
     choose,
     full_stress,

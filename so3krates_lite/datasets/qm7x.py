@@ -8,7 +8,7 @@ import numpy as np
 
 from so3krates_lite.datasets.asked import Asked
 from so3krates_lite.errors import UserError
-from so3krates_lite.frames import Frames
+from so3krates_lite.structures.frames import Frames
 
 ENERGY, FORCES = "ePBE0+MBD", "totFOR"
 Structure = tuple[np.ndarray, np.ndarray, float, np.ndarray, int]

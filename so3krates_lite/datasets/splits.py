@@ -19,8 +19,8 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from so3krates_lite.errors import UserError
-from so3krates_lite.frames import Frames
-from so3krates_lite.storage import write_atomically
+from so3krates_lite.runtime.files import write_atomically
+from so3krates_lite.structures.frames import Frames
 
 FORMAT_VERSION = 1
 N_STRATA = 10

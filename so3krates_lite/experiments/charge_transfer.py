@@ -18,10 +18,10 @@ import numpy as np
 from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.datasets.splits import Split, group_split, largest_group, random_split
 from so3krates_lite.errors import UserError
-from so3krates_lite.evaluation import SetErrors, evaluate
-from so3krates_lite.experiments.comparison import save_results, train_models
-from so3krates_lite.frames import Frames
+from so3krates_lite.experiments.train_alike import save_results, train_models
+from so3krates_lite.structures.frames import Frames
 from so3krates_lite.training import TrainConfig
+from so3krates_lite.training.evaluation import SetErrors, evaluate
 
 if TYPE_CHECKING:
     from so3krates_lite.training.progress import Progress

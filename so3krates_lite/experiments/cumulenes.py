@@ -27,10 +27,10 @@ from jaxtyping import Float
 from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.datasets.cumulenes import CARBONS, dihedral_of, sampled, scan
 from so3krates_lite.datasets.splits import random_split
+from so3krates_lite.drawing.look import PALETTE, TEXT
 from so3krates_lite.errors import UserError
-from so3krates_lite.experiments.comparison import save_results, train_models
-from so3krates_lite.figures import PALETTE, TEXT
-from so3krates_lite.frames import Frames
+from so3krates_lite.experiments.train_alike import save_results, train_models
+from so3krates_lite.structures.frames import Frames
 from so3krates_lite.training import TrainConfig
 
 if TYPE_CHECKING:

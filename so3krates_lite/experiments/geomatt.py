@@ -13,11 +13,11 @@ from pathlib import Path
 from so3krates_lite.config import GeomAttConfig
 from so3krates_lite.datasets import load
 from so3krates_lite.datasets.splits import random_split
-from so3krates_lite.evaluation import SetErrors, evaluate
-from so3krates_lite.experiments.comparison import Trained, save_results, train_models
-from so3krates_lite.frames import Frames
+from so3krates_lite.experiments.train_alike import Trained, save_results, train_models
 from so3krates_lite.potential import Potential
+from so3krates_lite.structures.frames import Frames
 from so3krates_lite.training import TrainConfig
+from so3krates_lite.training.evaluation import SetErrors, evaluate
 from so3krates_lite.training.progress import Progress
 from so3krates_lite.units import convert
 

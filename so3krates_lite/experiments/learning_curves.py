@@ -22,13 +22,13 @@ import numpy as np
 
 from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.datasets.splits import Split, group_split, largest_group, random_split
+from so3krates_lite.drawing.look import PALETTE, TEXT
 from so3krates_lite.errors import UserError, require
-from so3krates_lite.evaluation import evaluate
-from so3krates_lite.figures import PALETTE, TEXT
-from so3krates_lite.frames import Frames
-from so3krates_lite.runtime import hardware
-from so3krates_lite.storage import write_atomically
+from so3krates_lite.runtime.files import write_atomically
+from so3krates_lite.runtime.settings import hardware
+from so3krates_lite.structures.frames import Frames
 from so3krates_lite.training import TrainConfig, train
+from so3krates_lite.training.evaluation import evaluate
 from so3krates_lite.units import convert
 
 if TYPE_CHECKING:

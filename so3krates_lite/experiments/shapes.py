@@ -32,10 +32,11 @@ from jaxtyping import Array, Float, Int
 
 from so3krates_lite.config import GeomAttConfig
 from so3krates_lite.errors import require
-from so3krates_lite.experiments.comparison import save_results
-from so3krates_lite.frames import Frames
+from so3krates_lite.experiments.train_alike import save_results
 from so3krates_lite.geomatt import Geometry, Stream, linear
-from so3krates_lite.graph import Batch, make_batch, pair_vectors
+from so3krates_lite.structures.batching import make_batch
+from so3krates_lite.structures.frames import Frames
+from so3krates_lite.structures.graph import Batch, pair_vectors
 
 _CORNERS = [(1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1)]
 _UPRIGHT = [(-1, -1, -1), (-1, -1, 0), (0, 1, -1), (0, 1, 0)]

@@ -7,21 +7,9 @@
 Drawing is in `drawing` and the choices in `state`: plain functions that know of no widget.
 """
 
-from __future__ import annotations
+from so3krates_lite.runtime.faces import face
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-_HOME = {"Explorer": "app", "ViewState": "state", "diagnose": "diagnosis", "explore": "app"}
-__all__ = ["Explorer", "ViewState", "diagnose", "explore"]
-
-if TYPE_CHECKING:
-    from so3krates_lite.explorer.app import Explorer, explore
-    from so3krates_lite.explorer.diagnosis import diagnose
-    from so3krates_lite.explorer.state import ViewState
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__, __dir__, __all__ = face(
+    __name__,
+    {"Explorer": "app", "ViewState": "state", "diagnose": "diagnosis", "explore": "app"},
+)

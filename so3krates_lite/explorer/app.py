@@ -14,16 +14,17 @@ import ipywidgets as widgets
 import numpy as np
 import traitlets
 
-from so3krates_lite import figures
 from so3krates_lite.errors import UserError
-from so3krates_lite.explorer import drawing, tests_of_attention
+from so3krates_lite.explorer import drawing, questions
 from so3krates_lite.explorer.panel import Molecule, Panel, Together
 from so3krates_lite.explorer.state import ViewState, after_pick
-from so3krates_lite.frames import Frames
 from so3krates_lite.potential import Potential
-from so3krates_lite.record import AttentionRecord
-from so3krates_lite.record_parts import QUANTITIES
-from so3krates_lite.report import strongest_channel, write_report
+from so3krates_lite.record import wording
+from so3krates_lite.record.attention_record import AttentionRecord
+from so3krates_lite.record.parts import QUANTITIES
+from so3krates_lite.record.ranking import strongest_channel
+from so3krates_lite.report.write import write_report
+from so3krates_lite.structures.frames import Frames
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -188,7 +189,7 @@ class Explorer(widgets.VBox):
             return made
 
         def matter() -> str:
-            found = tests_of_attention.pairs_tested(
+            found = questions.pairs_tested(
                 self.potential, self.frames[self.state.frame], self.record, self.state
             )
             plot.show(found.data)
@@ -196,12 +197,12 @@ class Explorer(widgets.VBox):
             return found.text
 
         def chosen() -> str:
-            return tests_of_attention.chosen_tested(
+            return questions.chosen_tested(
                 self.potential, self.frames[self.state.frame], self.record, self.state
             )
 
         def turned() -> str:
-            return tests_of_attention.turned_tested(
+            return questions.turned_tested(
                 self.potential, self.frames[self.state.frame], self.record, self.state.frame
             )
 
@@ -259,7 +260,7 @@ class Explorer(widgets.VBox):
             self.state = after_pick(self.state, picked).checked(self.record)
 
     def _pick_atom(self, name: str) -> None:
-        labels = figures.atom_labels(self.record.numbers[self.state.frame])
+        labels = wording.atom_labels(self.record.numbers[self.state.frame])
         if name in labels:
             self._pick({"atom": labels.index(name)})
 
@@ -293,8 +294,8 @@ class Explorer(widgets.VBox):
             step()
             self.redraw_ms[name] = 1e3 * (time.perf_counter() - begin)
         self._said.value = f"<p>{escape(drawing.sentence(self.record, state))}</p>"
-        formula = figures.FORMULA[state.block][state.quantity]
-        unit = figures.AXIS[state.block][state.quantity]
+        formula = wording.FORMULA[state.block][state.quantity]
+        unit = wording.AXIS[state.block][state.quantity]
         self._formula.value = (
             f"<p>Shown: <b>{escape(formula)}</b>. Axis and scale: {escape(unit)}.</p><p>Attention "
             "is signed and not normalised: no softmax, and rows need not sum to one. Rows and "
@@ -324,7 +325,7 @@ class Explorer(widgets.VBox):
         """Bring the controls to the state without their callbacks."""
         self._quiet = True
         try:
-            labels = figures.atom_labels(self.record.numbers[state.frame])
+            labels = wording.atom_labels(self.record.numbers[state.frame])
             names = self.record.channel_names(state.block)
             options = {
                 "channel": [(name, k) for k, name in enumerate(names)],

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from so3krates_lite import analysis, figures
+from so3krates_lite.drawing import figures, look
+from so3krates_lite.drawing.scene import atom_radius, element_colour, find_bonds, tube_width
+from so3krates_lite.drawing.tubes import RINGS, attention_tubes
 from so3krates_lite.explorer.state import ViewState
-from so3krates_lite.record import AttentionRecord
-from so3krates_lite.scene import atom_radius, element_colour, find_bonds, tube_width
-from so3krates_lite.shapes import RINGS, attention_tubes
+from so3krates_lite.record import analysis, wording
+from so3krates_lite.record.attention_record import AttentionRecord
 
 MANY_ATOMS = 60  # beyond, tubes have fewer pieces and atoms no labels
 MOST_PAIRS = 4000  # in a plot of points
@@ -35,7 +36,7 @@ def _digits(values: np.ndarray, digits: int = 4) -> list:
 
 def limit_of(record: AttentionRecord, state: ViewState) -> float:
     """End of the scale of all views."""
-    return figures.scale_limit(record, state.block, state.quantity, state.limit)
+    return wording.scale_limit(record, state.block, state.quantity, state.limit)
 
 
 def title_of(record: AttentionRecord, state: ViewState) -> str:
@@ -71,10 +72,10 @@ def _chosen(record: AttentionRecord, state: ViewState) -> np.ndarray:
 
 def rgba(value: float, limit: float, signed: bool) -> tuple[float, float, float, float]:
     """Colour of a value on the package's scale, parts from 0 to 1."""
-    scale = figures.DIVERGING if signed else figures.SEQUENTIAL
+    scale = look.DIVERGING if signed else look.SEQUENTIAL
     place = np.clip((value / limit + 1) / 2 if signed else value / limit, 0, 1)
     stops, texts = zip(*scale, strict=True)
-    parts = np.array([figures.parts_of_colour(text) for text in texts])
+    parts = np.array([look.parts_of_colour(text) for text in texts])
     return tuple(float(np.interp(place, stops, parts[:, k])) for k in range(4))
 
 
@@ -101,7 +102,7 @@ def atom_colours(record: AttentionRecord, state: ViewState) -> list[tuple[float,
 
 @lru_cache(maxsize=128)
 def _rgb(text: str) -> tuple[float, float, float]:
-    return figures.parts_of_colour(text)[:3]
+    return look.parts_of_colour(text)[:3]
 
 
 def best_view(positions: Float[np.ndarray, "atoms 3"]) -> Float[np.ndarray, "3 3"]:
@@ -122,7 +123,7 @@ def molecule_data(record: AttentionRecord, state: ViewState) -> dict[str, Any]:
     first = record.positions[0][record.numbers[0] > 0]
     turn, centre = best_view(first), (first.max(0) + first.min(0)) / 2
     places = (record.positions[state.frame][real] - centre) @ turn.T
-    labels = figures.atom_labels(numbers)
+    labels = wording.atom_labels(numbers)
     colours = np.array(atom_colours(record, state), np.float32)
     dark = colours @ np.float32([0.299, 0.587, 0.114]) > 0.55
     radii = np.array([atom_radius(int(z)) for z in numbers], np.float32)
@@ -165,9 +166,7 @@ def _tubes(
     ]
     return {
         "tubes": list(zip(names, kinds.tolist(), strict=True)),
-        "tube_colours": [
-            _rgb(colour) for colour in (figures.NEGATIVE, figures.POSITIVE, figures.MAGNITUDE)
-        ],
+        "tube_colours": [_rgb(colour) for colour in (look.NEGATIVE, look.POSITIVE, look.MAGNITUDE)],
         "paths": tubes.path[:, rings].astype(np.float32),
         "taper": tubes.taper[rings].tolist(),
         "widths": tube_width(values, limit).astype(np.float32),
@@ -176,8 +175,8 @@ def _tubes(
 
 def still_molecule(record: AttentionRecord, state: ViewState) -> str:
     """The molecule as SVG, where nothing can turn."""
-    from so3krates_lite.molecule2d import molecule_svg
-    from so3krates_lite.scene import scene
+    from so3krates_lite.drawing.molecule_svg import molecule_svg
+    from so3krates_lite.drawing.scene import scene
 
     picture = scene(record, state.frame, state.block)
     values, limit = values_of(record, state), limit_of(record, state)
@@ -195,7 +194,7 @@ def matrix_data(record: AttentionRecord, state: ViewState) -> dict[str, Any]:
     return {
         "kind": "matrix",
         "title": title_of(record, state),
-        "labels": figures.atom_labels(numbers[: len(matrix)]),
+        "labels": wording.atom_labels(numbers[: len(matrix)]),
         "values": matrix.astype(np.float32),
         "chosen": {"receiver": None, "sender": None} | _marked(state),
         **_scale(record, state),
@@ -212,8 +211,8 @@ def _scale(record: AttentionRecord, state: ViewState) -> dict[str, Any]:
     return {
         "limit": limit_of(record, state),
         "signed": signed,
-        "scale": figures.DIVERGING if signed else figures.SEQUENTIAL,
-        "unit": figures.AXIS[state.block][state.quantity],
+        "scale": look.DIVERGING if signed else look.SEQUENTIAL,
+        "unit": wording.AXIS[state.block][state.quantity],
     }
 
 
@@ -232,7 +231,7 @@ def distance_data(
         x = pairs.distance[index]
     else:
         x = analysis.sphc_distances(record, state.block, layer=state.layer, frame=state.frame)[kept]
-    kinds = figures.element_pairs(record, index, state.block)
+    kinds = wording.element_pairs(record, index, state.block)
     ends = {kind: kind.split(" ← ") for kind in set(kinds)}
     both = {kind: " ".join(sorted(pair)) for kind, pair in ends.items()}
     names = sorted(set(both.values()))
@@ -257,7 +256,7 @@ def distance_data(
         groups=[name.replace(" ", " – ") for name in names],
         bright=chosen.tolist(),
         title=title_of(record, state),
-        labels=figures.atom_labels(record.numbers[state.frame]),
+        labels=wording.atom_labels(record.numbers[state.frame]),
         envelope=envelope,
         x_title=title,
         x_end=record.cutoff if local and against == "distance" else 1.03 * reach,
@@ -284,7 +283,7 @@ def points(
         "open": [False] * len(x),
         "bright": [True] * len(x),
         "envelope": None,
-        "palette": list(figures.PALETTE),
+        "palette": list(look.PALETTE),
         **more,
     }
 
@@ -322,7 +321,7 @@ def series_data(
     def series(receiver: int | None = None, sender: int | None = None) -> np.ndarray:
         return np.nan_to_num(analysis.series(record, receiver, sender, **shown))
 
-    labels = figures.atom_labels(record.numbers[state.frame])
+    labels = wording.atom_labels(record.numbers[state.frame])
     marked = {"receiver": None, "sender": None} | _marked(state)
     one, other = marked["receiver"], marked["sender"]
     if one is not None and other is not None:
@@ -347,7 +346,7 @@ def series_data(
         "title": title_of(record, state),
         "x": _digits(x),
         "lines": [{"name": name, "y": _digits(values)} for name, values in lines.items()],
-        "palette": list(figures.PALETTE),
+        "palette": list(look.PALETTE),
         "frame": state.frame,
         "x_title": x_title or "frame",
         **(_scale(record, state) | {"limit": end}),
@@ -364,7 +363,7 @@ def sentence(record: AttentionRecord, state: ViewState) -> str:
     )
     text += " (freed)." if state.limit else " for every layer, channel and frame of this block."
     if chosen.any():
-        labels = figures.atom_labels(record.numbers[state.frame])
+        labels = wording.atom_labels(record.numbers[state.frame])
         index = np.flatnonzero(chosen)
         best = index[np.abs(values[index]).argmax()]
         pairs, where = record.neighbours(state.block), record.pairs(state.frame, state.block)

@@ -10,9 +10,9 @@ from typing import Any
 
 from so3krates_lite.config import known_fields
 from so3krates_lite.errors import UserError
-from so3krates_lite.record import AttentionRecord
-from so3krates_lite.record_parts import QUANTITIES
-from so3krates_lite.storage import write_atomically
+from so3krates_lite.record.attention_record import AttentionRecord
+from so3krates_lite.record.parts import QUANTITIES
+from so3krates_lite.runtime.files import write_atomically
 
 ROLES = ("receiver", "sender")
 

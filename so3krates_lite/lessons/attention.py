@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from so3krates_lite.figures import NEGATIVE, POSITIVE, TEXT, attention_against_distance, styled
+from so3krates_lite.drawing.figures import attention_against_distance
+from so3krates_lite.drawing.look import NEGATIVE, POSITIVE, TEXT, styled
+from so3krates_lite.drawing.molecule3d import camera_eye, label_annotations
+from so3krates_lite.drawing.scene import Scene, element_colour
 from so3krates_lite.lessons.feedback import (
     RIGHT,
     WRONG,
@@ -20,9 +23,7 @@ from so3krates_lite.lessons.feedback import (
 )
 from so3krates_lite.lessons.points import ball_and_stick, ijk, one_point, xyz
 from so3krates_lite.lessons.sphcs_figures import shape_surface
-from so3krates_lite.molecule3d import camera_eye, label_annotations
-from so3krates_lite.record import AttentionRecord
-from so3krates_lite.scene import Scene, element_colour
+from so3krates_lite.record.attention_record import AttentionRecord
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -293,7 +294,7 @@ def sphc_figure(
     chi_lm Y_lm over all components: amber where f is positive, azure where it is negative.
 
     Args:
-        picture: the molecule, as `so3krates_lite.scene.scene` gives it
+        picture: the molecule, as `so3krates_lite.drawing.scene.scene` gives it
         atom: whose SPHCs they are
         states: the SPHCs of each step
         degrees: their degrees

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from so3krates_lite.figures import DIVERGING, PALETTE, TEXT, styled
+from so3krates_lite.drawing.look import DIVERGING, PALETTE, TEXT, styled
 from so3krates_lite.lessons.feedback import (
     RIGHT,
     WRONG,

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from so3krates_lite.figures import NEGATIVE, PALETTE, POSITIVE, TEXT, attention_matrix, styled
-from so3krates_lite.frames import Frames
+from so3krates_lite.drawing.figures import attention_matrix
+from so3krates_lite.drawing.look import NEGATIVE, PALETTE, POSITIVE, TEXT, styled
+from so3krates_lite.drawing.scene import Scene, element_colour, scene
 from so3krates_lite.lessons.attention import layer_slider
 from so3krates_lite.lessons.points import all_distances, one_point, separated, xyz
-from so3krates_lite.record import AttentionRecord
-from so3krates_lite.scene import Scene, element_colour, scene
+from so3krates_lite.record.attention_record import AttentionRecord
+from so3krates_lite.structures.frames import Frames
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -98,7 +99,7 @@ def draw_chains(
         values: of the chain over each l
         limit: value of the widest chain; None: the largest
     """
-    from so3krates_lite.stills import draw_molecule
+    from so3krates_lite.drawing.stills import draw_molecule
 
     places = draw_molecule(ax, picture)[:, :2]
     limit = limit or float(np.abs(values).max())
@@ -144,8 +145,8 @@ _EYE = {"A": np.array([0.9, -0.1, 0.55]), "B": np.array([0.6, -0.9, 0.45])}  # l
 
 def draw_shapes(panels: Sequence[Axes], which: str) -> None:
     """Both shapes of a set from one side, on one scale. "i" is the atom that looks around."""
+    from so3krates_lite.drawing.stills import draw_molecule
     from so3krates_lite.experiments.shapes import NAMES, SHAPES
-    from so3krates_lite.stills import draw_molecule
 
     out = _EYE[which] / np.linalg.norm(_EYE[which])
     right = np.cross([0, 0, 1], out)

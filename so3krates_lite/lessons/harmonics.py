@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float
 
+from so3krates_lite.drawing.tubes import icosphere, unit
 from so3krates_lite.harmonics import columns_of_degrees, spherical_harmonics
 from so3krates_lite.lessons.feedback import (
     RIGHT,
@@ -20,7 +21,6 @@ from so3krates_lite.lessons.feedback import (
     of_shape,
     whole_number,
 )
-from so3krates_lite.shapes import icosphere, unit
 
 
 def values_at(r: np.ndarray, degrees: Sequence[int]) -> np.ndarray:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from so3krates_lite.figures import NEGATIVE, POSITIVE, TEXT, styled
+from so3krates_lite.drawing.look import NEGATIVE, POSITIVE, TEXT, styled
+from so3krates_lite.drawing.tubes import icosphere, unit
 from so3krates_lite.lessons.harmonics import values_at
 from so3krates_lite.lessons.points import ijk, one_point, separated, without_nan, xyz
-from so3krates_lite.shapes import icosphere, unit
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

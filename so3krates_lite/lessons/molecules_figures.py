@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Int
 
 from so3krates_lite.basis import cosine_cutoff, radial_basis
-from so3krates_lite.figures import GRID, MAGNITUDE, PALETTE, TEXT, styled
+from so3krates_lite.drawing.look import GRID, MAGNITUDE, PALETTE, TEXT, styled
+from so3krates_lite.drawing.scene import Scene
 from so3krates_lite.lessons.points import (
     ball_and_stick,
     ijk,
@@ -18,7 +19,6 @@ from so3krates_lite.lessons.points import (
     without_nan,
     xyz,
 )
-from so3krates_lite.scene import Scene
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -28,7 +28,7 @@ def neighbour_figure(picture: Scene, atom: int, cutoffs: Sequence[float]) -> go.
     """A molecule to turn, and whom one atom sees, with the cutoff (Å) under a slider."""
     import plotly.graph_objects as go
 
-    from so3krates_lite.shapes import icosphere
+    from so3krates_lite.drawing.tubes import icosphere
 
     places = picture.positions.round(3)
     distance = np.linalg.norm(places - places[atom], axis=-1)

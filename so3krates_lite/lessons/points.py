@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import DTypeLike
 
-from so3krates_lite.figures import TEXT
-from so3krates_lite.scene import Scene, atom_radius, element_colour
+from so3krates_lite.drawing.look import TEXT
+from so3krates_lite.drawing.scene import Scene, atom_radius, element_colour
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

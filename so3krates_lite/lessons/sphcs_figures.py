@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float
 
-from so3krates_lite.figures import NEGATIVE, PALETTE, POSITIVE, TEXT, styled
+from so3krates_lite.drawing.look import NEGATIVE, PALETTE, POSITIVE, TEXT, styled
+from so3krates_lite.drawing.molecule3d import LIGHT, styled_scene
+from so3krates_lite.drawing.scene import Scene, atom_radius, element_colour
+from so3krates_lite.drawing.tubes import icosphere, unit
 from so3krates_lite.lessons.points import ijk, one_point, separated, xyz
-from so3krates_lite.molecule3d import LIGHT, styled_scene
-from so3krates_lite.scene import Scene, atom_radius, element_colour
-from so3krates_lite.shapes import icosphere, unit
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -18,8 +18,8 @@ from so3krates_lite.lessons.feedback import (
     same,
     whole_number,
 )
-from so3krates_lite.record import AttentionRecord
-from so3krates_lite.record_parts import BlockAttention
+from so3krates_lite.record.attention_record import AttentionRecord
+from so3krates_lite.record.parts import BlockAttention
 from so3krates_lite.units import convert
 
 

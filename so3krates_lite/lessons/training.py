@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from so3krates_lite.figures import PALETTE, TEXT
+from so3krates_lite.drawing.look import PALETTE, TEXT
 from so3krates_lite.lessons.feedback import (
     RIGHT,
     WRONG,

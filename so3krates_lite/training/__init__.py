@@ -1,24 +1,11 @@
 """Training: from labelled frames to a potential, on the device, resumable at any moment.
 
-`train` is the one entry; `TrainConfig` holds every setting. `train` is imported when it is first
-used, so that the settings can be read without JAX.
+`train` is the one entry; `TrainConfig` holds every setting, and `evaluate` judges the result. All
+are imported when they are first used, so that the settings can be read without JAX.
 """
 
-from __future__ import annotations
+from so3krates_lite.runtime.faces import face
 
-from typing import TYPE_CHECKING, Any
-
-from so3krates_lite.training.config import TrainConfig
-
-if TYPE_CHECKING:
-    from so3krates_lite.training.loop import train
-
-__all__ = ["TrainConfig", "train"]
-
-
-def __getattr__(name: str) -> Any:
-    if name != "train":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from so3krates_lite.training.loop import train
-
-    return train
+__getattr__, __dir__, __all__ = face(
+    __name__, {"TrainConfig": "config", "evaluate": "evaluation", "train": "loop"}
+)

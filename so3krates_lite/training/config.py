@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from so3krates_lite.config import known_fields
 from so3krates_lite.errors import require
-from so3krates_lite.runtime import precision_of
+from so3krates_lite.runtime.settings import precision_of
 
 Optimiser = Literal["muon", "adam"]
 Schedule = Literal["plateau", "cosine", "exponential", "constant"]

@@ -17,12 +17,12 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int
 
-from so3krates_lite.buckets import bucketed_batches
 from so3krates_lite.config import ModelConfig
-from so3krates_lite.frames import Frames
-from so3krates_lite.graph import Batch
 from so3krates_lite.passes import structures_per_pass
 from so3krates_lite.potential import total_shift
+from so3krates_lite.structures.buckets import bucketed_batches
+from so3krates_lite.structures.frames import Frames
+from so3krates_lite.structures.graph import Batch
 from so3krates_lite.training.objective import Labelled, Weights, loss_and_gradient
 
 

@@ -25,9 +25,9 @@ from jaxtyping import Array, Float
 from so3krates_lite.config import ModelConfig, So3kratesConfig
 from so3krates_lite.datasets.splits import Split
 from so3krates_lite.errors import UserError
-from so3krates_lite.frames import Frames
 from so3krates_lite.potential import Potential, energy_and_forces, in_passes, initialise
-from so3krates_lite.runtime import Compiled, hardware, precision_context, precision_of
+from so3krates_lite.runtime.settings import Compiled, hardware, precision_context, precision_of
+from so3krates_lite.structures.frames import Frames
 from so3krates_lite.training import optimiser as optimisation
 from so3krates_lite.training.config import TrainConfig
 from so3krates_lite.training.data import (

@@ -20,9 +20,9 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from so3krates_lite.config import ModelConfig
-from so3krates_lite.graph import Batch
 from so3krates_lite.passes import collect_for_forward, pass_index, structures_per_pass
 from so3krates_lite.potential import energy, energy_and_forces
+from so3krates_lite.structures.graph import Batch
 
 
 @struct.dataclass

@@ -112,7 +112,7 @@ class NotebookProgress(Silent):
         from IPython.display import Image
         from matplotlib.figure import Figure
 
-        from so3krates_lite.figures import PALETTE
+        from so3krates_lite.drawing.look import PALETTE
 
         figure = Figure(figsize=(6.4, 3.2), layout="constrained")
         axes = figure.subplots()

@@ -23,11 +23,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from so3krates_lite import storage
 from so3krates_lite.config import ModelConfig
 from so3krates_lite.datasets.splits import Split
 from so3krates_lite.errors import UserError
 from so3krates_lite.potential import Potential
+from so3krates_lite.runtime import files
 from so3krates_lite.training.config import TrainConfig
 
 STATE_KIND = "so3krates-lite training state"
@@ -73,7 +73,7 @@ class RunFolder:
             "training": settings.to_dict(),
             "facts": facts,
         }
-        storage.write_atomically(self.path / "config.json", json.dumps(content, indent=2).encode())
+        files.write_atomically(self.path / "config.json", json.dumps(content, indent=2).encode())
 
     def configuration(self) -> tuple[ModelConfig, TrainConfig, dict[str, Any]]:
         """Model settings, training settings and stated facts of the run."""
@@ -115,17 +115,17 @@ class RunFolder:
         writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else ["epoch"])
         writer.writeheader()
         writer.writerows(rows)
-        storage.write_atomically(self.path / "metrics.csv", text.getvalue().encode())
+        files.write_atomically(self.path / "metrics.csv", text.getvalue().encode())
 
     def save_state(self, state: Any, counters: dict[str, float]) -> None:
         """The device state (a pytree) and the host's counters after an epoch."""
         leaves = jax.tree.leaves(jax.device_get(state))
         arrays = {f"{k:04d}": np.asarray(leaf) for k, leaf in enumerate(leaves)}
-        storage.save_arrays(self.state, STATE_KIND, STATE_VERSION, arrays, counters)
+        files.save_arrays(self.state, STATE_KIND, STATE_VERSION, arrays, counters)
 
     def load_state(self, like: Any) -> tuple[Any, dict[str, float]]:
         """State and counters in the structure of ``like``."""
-        arrays, counters = storage.load_arrays(self.state, STATE_KIND, STATE_VERSION)
+        arrays, counters = files.load_arrays(self.state, STATE_KIND, STATE_VERSION)
         wanted = self.configuration()[1].optimiser
         made = counters.get("optimiser", wanted)
         if made != wanted:

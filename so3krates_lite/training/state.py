@@ -18,7 +18,7 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float, Int
 
-from so3krates_lite.runtime import Compiled
+from so3krates_lite.runtime.settings import Compiled
 from so3krates_lite.training.config import Optimiser
 from so3krates_lite.training.muon import Matrices, Vector, is_stack_of_matrices
 from so3krates_lite.training.optimiser import optimiser

@@ -7,8 +7,8 @@ from jaxtyping import Bool, Float
 
 from so3krates_lite.embedding import N_ELEMENTS
 from so3krates_lite.errors import UserError
-from so3krates_lite.frames import Frames
 from so3krates_lite.potential import total_shift
+from so3krates_lite.structures.frames import Frames
 
 ALONE = 8.0  # Å between an atom and its images: no crystal of one atom per cell is so wide
 

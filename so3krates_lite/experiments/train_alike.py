@@ -1,0 +1,100 @@
+"""Several models trained alike: same frames, same settings, same seeds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from so3krates_lite.config import ModelConfig
+from so3krates_lite.datasets.splits import Split
+from so3krates_lite.errors import UserError
+from so3krates_lite.potential import Potential
+from so3krates_lite.runtime import files
+from so3krates_lite.runtime.settings import hardware
+from so3krates_lite.structures.frames import Frames
+from so3krates_lite.training import TrainConfig, train
+from so3krates_lite.training.progress import Progress
+from so3krates_lite.training.run import RunFolder
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One model trained from one seed."""
+
+    model: str
+    seed: int
+    potential: Potential
+
+    @property
+    def minutes(self) -> float:
+        """Wall time of the training."""
+        return self.potential.card["wall time / s"] / 60
+
+
+def train_models(
+    frames: Frames,
+    split: Split,
+    models: Mapping[str, ModelConfig],
+    settings: TrainConfig,
+    *,
+    seeds: Sequence[int] = (0,),
+    folder: Path | None = None,
+    progress: Progress | None = None,
+    start: Potential | None = None,
+) -> list[Trained]:
+    """Every model from every seed, on the same split; with ``start``, from its weights.
+
+    With a ``folder`` each run is kept in it under its model's name and seed; what is there already
+    is taken, or finished, instead of trained again.
+
+    Raises:
+        UserError: what is there was trained with another model, other settings or another split
+    """
+    results = []
+    for name, model in models.items():
+        for seed in seeds:
+            place = None if folder is None else folder / f"{name.replace(' ', '-')}-seed{seed}"
+            wanted = replace(settings, seed=seed)
+            resume = place is not None and _is_kept(place, split, model, wanted)
+            given = {} if resume else {"model": model, "settings": wanted, "start": start}
+            result = train(frames, split, folder=place, resume=resume, progress=progress, **given)
+            results.append(Trained(name, seed, result.potential))
+            # Each model is a program of its own, and a process may map only so much code.
+            jax.clear_caches()
+    return results
+
+
+def _is_kept(place: Path, split: Split, model: ModelConfig, settings: TrainConfig) -> bool:
+    """Whether the very run that is wanted stands in its folder; another one is refused."""
+    run = RunFolder(place)
+    if not (place / "config.json").is_file():
+        return False
+    kept_model, kept_settings, _ = run.configuration()
+    kept_split = run.split()
+    same_split = all(
+        np.array_equal(getattr(kept_split, part), getattr(split, part))
+        for part in ("train", "valid", "test")
+    )
+    for same, what in (
+        (kept_model == model, "model"),
+        (kept_settings == settings, "set of training settings"),
+        (same_split, "split of the frames"),
+    ):
+        if not same:
+            raise UserError(
+                f"{place} keeps a run with another {what} than this one: "
+                f"name another folder, or remove that run."
+            )
+    return True
+
+
+def save_results(path: Path, rows: Sequence[Mapping[str, Any]], **facts: Any) -> None:
+    """Rows of results with what a reader must know of how they came about, as JSON."""
+    content = {"hardware": hardware(), **facts, "results": list(rows)}
+    files.write_atomically(path, json.dumps(content, indent=1).encode())

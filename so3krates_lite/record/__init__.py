@@ -1,0 +1,15 @@
+"""What a network attended to: the record, what can be computed of it, and its tables."""
+
+from so3krates_lite.runtime.faces import face
+
+__getattr__, __dir__, __all__ = face(
+    __name__,
+    {
+        "AttentionRecord": "attention_record",
+        "BLOCKS": "attention_record",
+        "BlockAttention": "parts",
+        "DirectedPairs": "parts",
+        "QUANTITIES": "parts",
+        "SphericalAttention": "parts",
+    },
+)

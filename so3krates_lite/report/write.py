@@ -1,0 +1,357 @@
+"""One page that holds everything: errors, learning curve, parity, and attention to explore.
+
+The page is a single file. plotly's script is inside it once, nothing is loaded from anywhere (a
+content policy in the page makes the browser refuse it), so it opens offline and can be sent by
+mail. It is written beside its place and moved there when complete: a report that fails leaves the
+old one as it was.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from so3krates_lite.drawing import error_curves, figures, look
+from so3krates_lite.drawing.look import POLICY
+from so3krates_lite.errors import UserError
+from so3krates_lite.record import wording
+from so3krates_lite.record.attention_record import AttentionRecord
+from so3krates_lite.record.parts import QUANTITIES
+from so3krates_lite.record.ranking import strongest_channel
+from so3krates_lite.report.page import SCRIPT, STYLE
+from so3krates_lite.runtime.files import write_atomically
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+THRESHOLD = 0.08
+QUANTITY_NAMES = {
+    "weighted": "attention × cutoff",
+    "coefficient": "raw coefficient",
+    "contribution": "size of the contribution",
+}
+
+
+def write_report(
+    path: str | os.PathLike,
+    *,
+    title: str,
+    metrics: Sequence[Mapping] | Mapping[str, Sequence] | None = None,
+    table: Sequence[Mapping] | None = None,
+    parity: tuple | Mapping[str, tuple] | None = None,
+    record: AttentionRecord | None = None,
+    facts: Mapping[str, object] | None = None,
+    notes: Sequence[str] = (),
+    unit: str = "kcal/mol",
+    frame: int = 0,
+) -> Path:
+    """Write one standalone HTML page; whatever is not given is left out.
+
+    Args:
+        path: the file to write, complete or not at all.
+        title: the page's heading.
+        metrics: rows (or columns) of a run's metrics, see :func:`error_curves.learning_curve`.
+        table: rows of errors; keys are the headings and carry the units.
+        parity: (reference, predicted) forces in eV/Å, or a mapping with ``'force'`` (eV/Å) and/or
+            ``'energy'`` (eV).
+        record: attention; one frame of it is drawn.
+        facts: what a reader needs to judge the numbers: data, hardware, times, seeds, versions.
+        notes: sentences, e.g. what the numbers can and cannot be compared with.
+        unit: energy unit of the parity figures; forces are that per Å.
+        frame: which frame of ``record``.
+
+    Returns:
+        The path.
+
+    Raises:
+        UserError: something given cannot be drawn; nothing is written then.
+    """
+    path = Path(path)
+    if parity is not None and not isinstance(parity, Mapping):
+        parity = {"force": tuple(parity)}
+    for kind in parity or {}:
+        if kind not in ("force", "energy"):
+            raise UserError(f"parity has '{kind}': it may hold 'force' and 'energy'.")
+    body = []
+    if table:
+        body.append(_section("errors", "How good it is", _table(table)))
+    cards = []
+    if metrics:
+        say = "Mean absolute errors while it learnt, on logarithmic axes."
+        cards.append(_card("curve", "Learning curve", say, error_curves.learning_curve(metrics)))
+    for kind, (reference, predicted) in (parity or {}).items():
+        what = {"force": "forces", "energy": "energies"}[kind]
+        say = f"Predicted against reference {what}; below, the errors on a scale of their own."
+        picture = error_curves.parity(reference, predicted, quantity=kind, unit=unit)
+        cards.append(_card(kind, f"{what.capitalize()}, predicted and reference", say, picture))
+    if cards:
+        body.append(f'<div class="pair">{"".join(cards)}</div>')
+    if record is not None:
+        body.append(_attention(record, frame))
+    if notes:
+        lines = "".join(f"<p>{escape(str(note))}</p>" for note in notes)
+        body.append(_section("notes", "What to keep in mind", lines))
+    if facts:
+        lines = "".join(
+            f"<dt>{escape(str(key))}</dt><dd>{escape(_number(value))}</dd>"
+            for key, value in facts.items()
+        )
+        body.append(_section("facts", "How it was made", f"<dl>{lines}</dl>"))
+    write_atomically(path, _page(title, "\n".join(body)).encode())
+    return path
+
+
+def _page(title: str, body: str) -> str:
+    from plotly.offline import get_plotlyjs
+
+    # "</script" inside a script would end it
+    library = get_plotlyjs().replace("</script", r"<\/script")
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)}</title>
+<style>
+{STYLE}</style>
+</head>
+<body>
+<header><h1>{escape(title)}</h1></header>
+<main>
+{body}
+<noscript><p class="note">The figures of this page need JavaScript, all of which is in this file.
+</p></noscript>
+</main>
+<footer>Written by so3krates-lite. This page is complete: it loads nothing.</footer>
+<script>{library}</script>
+<script>
+{SCRIPT}</script>
+</body>
+</html>
+"""
+
+
+def _section(name: str, heading: str, content: str) -> str:
+    return (
+        f'<section id="{name}" aria-labelledby="{name}-heading">'
+        f'<h2 id="{name}-heading">{escape(heading)}</h2>{content}</section>'
+    )
+
+
+def _json(data: object) -> str:
+    # "<" may not stand in a script as it is: "</script>" or "<!--" would end it
+    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", r"\u003c")
+
+
+def _figure(name: str, figure: go.Figure, description: str, hidden: bool = False) -> str:
+    data = figure.to_json().replace("<", r"\u003c")
+    return (
+        f'<div id="figure-{name}" role="img" aria-label="{escape(description, quote=True)}"'
+        f"{' hidden' if hidden else ''}></div>"
+        f'<script type="application/json" id="data-{name}">{data}</script>'
+    )
+
+
+def _card(name: str, heading: str, say: str, figure: go.Figure) -> str:
+    content = f'<p class="lead">{escape(say)}</p>' + _figure(name, figure, f"{heading}: {say}")
+    return _section(name, heading, content)
+
+
+def _number(value: object) -> str:
+    if value is None or (isinstance(value, float | np.floating) and np.isnan(value)):
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)
+
+
+def _table(rows: Sequence[Mapping]) -> str:
+    """Keys of the rows are the headings; numbers to the right, words to the left."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    words = {name for name in names if any(isinstance(row.get(name), str) for row in rows)}
+
+    def cell(tag: str, name: str, text: str, scope: str = "") -> str:
+        kind = ' class="word"' if name in words else ""
+        return f"<{tag}{kind}{scope}>{escape(text)}</{tag}>"
+
+    head = "".join(cell("th", name, name, ' scope="col"') for name in names)
+    lines = []
+    for row in rows:
+        first, *rest = names
+        line = cell("th", first, _number(row.get(first)), ' scope="row"')
+        line += "".join(cell("td", name, _number(row.get(name))) for name in rest)
+        lines.append(f"<tr>{line}</tr>")
+    return (
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def _list_of(block: str) -> str:
+    """Which list of pairs a block works on: all but the spherical one share one."""
+    return "spherical" if block == "spherical" else "local"
+
+
+def _payload(record: AttentionRecord, pictures: dict, start: dict, traces: list[dict]) -> dict:
+    """What the page's script needs to redraw the views; numbers rounded to four digits."""
+    from so3krates_lite.drawing import scene, tubes
+
+    def digits(array: np.ndarray) -> list:
+        return np.vectorize(lambda v: float(f"{v:.4g}"), otypes=[float])(array).tolist()
+
+    def values(block: str, quantity: str) -> list:
+        pairs = pictures[_list_of(block)].pairs
+        if len(pairs) == 0:
+            return [[]] * record.n_layers
+        chosen = [
+            record.select(block, layer, channel, quantity)[pairs]
+            for layer in range(record.n_layers)
+            for channel in range(record.n_channels(block))
+        ]
+        shape = (record.n_layers, record.n_channels(block), len(pairs))
+        return digits(np.reshape(chosen, shape).transpose(0, 2, 1))
+
+    def listed(picture: scene.Scene) -> dict:
+        tubes, pairs = picture.tubes, len(picture.pairs)
+        ends = picture.positions[picture.sender] - picture.positions[picture.receiver]
+        reach = figures.reach_of(record, np.linalg.norm(ends, axis=-1))
+        return {
+            "receiver": picture.receiver.tolist(),
+            "sender": picture.sender.tolist(),
+            "path": tubes.path.reshape(pairs, -1).round(3).tolist(),
+            # one byte per number: an offset is no longer than one, and a tube no wider than 0.12 Å
+            "offset": base64.b64encode((127 * tubes.offset).round().astype(np.int8)).decode(),
+            "reach": reach,
+        }
+
+    picture = pictures["local"]
+    lists = {name: listed(each) for name, each in pictures.items()}
+    if np.isfinite(record.cutoff):
+        lists["local"]["reach"] = record.cutoff
+    return {
+        "labels": picture.labels,
+        "layers": record.n_layers,
+        "channels": {block: record.channel_names(block) for block in record.blocks},
+        "list_of": {block: _list_of(block) for block in record.blocks},
+        "lists": lists,
+        "faces": picture.tubes.faces.tolist(),
+        "sides": tubes.SIDES,
+        "widest": scene.WIDEST,
+        "diverging": look.DIVERGING,
+        "sequential": look.SEQUENTIAL,
+        "axis": {block: wording.AXIS[block] for block in record.blocks},
+        "formula": {block: wording.FORMULA[block] for block in record.blocks},
+        "values": {
+            block: {quantity: values(block, quantity) for quantity in QUANTITIES}
+            for block in record.blocks
+        },
+        "limit": {b: {q: record.limit(b, q) or 1.0 for q in QUANTITIES} for b in record.blocks},
+        "phi": _envelope(record),
+        "traces": traces,
+        "start": start,
+    }
+
+
+def _envelope(record: AttentionRecord) -> list[float] | None:
+    """The cutoff on the grid of the distance figure, for a model that has one."""
+    if not np.isfinite(record.cutoff):
+        return None
+    return figures.cutoff_curve(record)[1].round(4).tolist()
+
+
+_EXPLAINED = {
+    "feature": """The coefficient is a scaled product of query, filter and key; times the cutoff it
+is the factor in front of the neighbour's message; the contribution is the norm of what the pair
+then adds. Feature attention has heads, geometric attention one channel for each degree; the
+spherical block is what the geometric attention adds for pairs near in SPHC space, at any
+distance.""",
+    "correlation": """The coefficient is a correlation of geometry: a sum over all chains of atoms
+from the one that asks to the one that answers, two atoms long in order 2, three in order 3. Divided
+by the number of orders it is the factor in front of the other atom's message; the contribution is
+the norm of what the pair then adds. Every atom attends to every atom, also to itself: a loop.""",
+}
+
+
+def _attention(record: AttentionRecord, frame: int) -> str:
+    from so3krates_lite.drawing import molecule3d, molecule_svg, scene
+
+    first = record.blocks[0]
+    pictures = {_list_of(block): scene.scene(record, frame, block) for block in record.blocks}
+    picture = pictures["local"]
+    layer, channel = strongest_channel(record)
+    end = wording.scale_limit(record, first, "weighted")
+    values = record.select(first, layer, channel, "weighted", frame)
+    keep = scene.chosen_pairs(picture, values, end, THRESHOLD)
+    where = {"frame": frame, "block": first, "layer": layer, "channel": channel}
+    # the page's script draws the tubes: here there are none yet
+    turning = molecule3d.molecule_figure(record, **where, threshold=np.inf, choose=None)
+    matrix = figures.attention_matrix(record, **where)
+    distance, traces = None, []
+    for name, each in pictures.items():
+        shown = {**where, "block": "spherical" if name == "spherical" else first}
+        if name == "spherical":
+            shown["channel"] = 0
+        drawn = figures.attention_against_distance(record, **shown, max_points=10**9)
+        place = {int(pair): n for n, pair in enumerate(each.pairs)}
+        dots = [trace for trace in drawn.data if trace.mode == "markers"]
+        traces += [
+            {"list": name, "pairs": [place[int(pair)] for pair in trace.customdata]}
+            for trace in dots
+        ]
+        if distance is None:
+            distance = drawn
+        else:
+            distance.add_traces([trace.update(visible=False) for trace in dots])
+    start = {"block": first, "layer": layer, "channel": channel, "quantity": "weighted"}
+    name = f"layer {layer}, {record.channel_names()[channel]}"
+    say = f"Molecule of {len(picture.labels)} atoms with the {first} attention of {name}"
+    still = molecule_svg.molecule_svg(picture, values, end, keep, description=say)
+    options = "".join(
+        f'<option value="{key}">{escape(text)}</option>' for key, text in QUANTITY_NAMES.items()
+    )
+    blocks = "".join(f'<option value="{block}">{block}</option>' for block in record.blocks)
+    payload = _json(_payload(record, pictures, start, traces))
+    content = f"""
+<p class="lead">Each curve is one directed pair: the atom at its thick end attends to the atom at
+its thin end. Turn the molecule with the pointer, and choose an atom by a click on it or on a row of
+the matrix; a second click shows all again.</p>
+<div class="controls" id="controls" hidden>
+<label>block<select id="block">{blocks}</select></label>
+<label>layer<select id="layer"></select></label>
+<label>channel<select id="channel"></select></label>
+<label>quantity<select id="quantity">{options}</select></label>
+<label>atom<select id="atom"></select></label>
+<label>its role<select id="role"><option value="receiver">what it attends to</option>
+<option value="sender">who attends to it</option></select></label>
+<label><span>hide below <output id="share">{THRESHOLD:.0%}</output></span>
+<input type="range" id="threshold" min="0" max="50" value="{round(100 * THRESHOLD)}"></label>
+<button type="button" id="reset">turn back</button>
+</div>
+<div class="stage">{_figure("molecule", turning, say + ", to be turned", hidden=True)}
+<figure class="still" id="still" style="margin:0">{still}
+<figcaption class="note" id="flat">A still picture of {escape(name)}: the view that turns needs
+JavaScript and WebGL, which this browser does not offer.</figcaption></figure></div>
+<p class="key">
+<span class="signed"><i class="plus"></i>positive: adds the neighbour's message</span>
+<span class="signed"><i class="minus"></i>negative: subtracts it</span>
+<span class="size" hidden><i></i>a size: it has no sign</span>
+<span>cross-section: size, on one scale for all layers and channels</span></p>
+<p class="say" id="say" aria-live="polite"></p>
+<div class="pair">
+<div>{_figure("matrix", matrix, "Attention of each atom to each other atom")}</div>
+<div>{_figure("distance", distance, "Attention of each directed pair against its distance")}</div>
+</div>
+<details><summary>What is shown?</summary>
+<p>Shown now: <span id="formula">{escape(wording.FORMULA[first]["weighted"])}</span>.</p>
+<p>Attention here is signed and not normalised: there is no softmax, and a row need not sum to one.
+{_EXPLAINED[first]} A large value says that the model uses a pair, not that the pair explains the
+energy.</p></details>
+<script type="application/json" id="attention">{payload}</script>
+"""
+    return _section("attention-view", "What it attends to", content)

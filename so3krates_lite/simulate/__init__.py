@@ -1,0 +1,13 @@
+"""A potential put to use: ASE's calculator, relaxation, dynamics, quicker filters."""
+
+from so3krates_lite.runtime.faces import face
+
+__getattr__, __dir__, __all__ = face(
+    __name__,
+    {
+        "So3kratesCalculator": "calculator",
+        "fit_filters": "polynomial_filters",
+        "relax": "dynamics",
+        "run_nve": "dynamics",
+    },
+)

@@ -1,0 +1,108 @@
+"""Radial filters as polynomials: a trained model that is only used can be quicker.
+
+To learn a filter takes a network; to know it takes a curve. A trained radial filter is one smooth
+function of the distance per feature, and a sum of Chebyshev polynomials follows it as closely as
+one likes: one product where the network needs two and an activation. The result is a potential
+like any other, to be saved, loaded and simulated with; its forces are the exact derivative of its
+energy, so that energy is conserved whatever the fit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from so3krates_lite.config import So3kratesConfig
+from so3krates_lite.errors import UserError, require
+from so3krates_lite.filters import FilterMLP
+from so3krates_lite.model import filter_basis
+from so3krates_lite.potential import Potential
+from so3krates_lite.runtime.settings import precision_context
+
+FILTERS = ("feature_filter", "geometric_filter")
+
+
+class FilterFit(NamedTuple):
+    """How far polynomials are from the filters that they stand for, over all layers and features
+    and all distances within the cutoff."""
+
+    largest_error: float
+    root_mean_square: float  # of the filters themselves
+
+
+def fit_filters(potential: Potential, polynomials: int = 64) -> tuple[Potential, FilterFit]:
+    """The same potential with radial filters as sums of Chebyshev polynomials of exp(-d).
+
+    The polynomials interpolate the filters at the Chebyshev points, in float64, so their error
+    falls exponentially with their number until it reaches the precision of the potential. What it
+    means for energies and forces is best seen by evaluating both potentials.
+
+    Args:
+        potential: a trained So3krates
+        polynomials: how many, 2 or more
+
+    Returns:
+        the fitted potential, whose card states the fit, and the fit's error
+
+    Raises:
+        UserError: another architecture, filters that are fitted already, too few polynomials
+    """
+    config = potential.config
+    if not isinstance(config, So3kratesConfig):
+        raise UserError(
+            f"The potential is a {config.architecture}, which has no radial filters: fit_filters "
+            f"takes a So3krates."
+        )
+    if config.filter_polynomials is not None:
+        raise UserError(
+            f"The potential's filters are {config.filter_polynomials} polynomials already: pass "
+            f"the one it was made from."
+        )
+    whole = isinstance(polynomials, int | np.integer) and polynomials >= 2
+    require(whole, "polynomials", polynomials, "a whole number, 2 or more")
+    polynomials = int(polynomials)
+
+    layers, fits = dict(potential.params["layers"]), []
+    within = np.linspace(np.exp(-config.cutoff), 1, 2001)
+    for name in FILTERS:
+        networks = layers[name]["radial"]
+
+        def filters(t, networks=networks):
+            return radial_filters(networks, -np.log((t + 1) / 2), config)
+
+        kernel = np.polynomial.chebyshev.chebinterpolate(filters, polynomials - 1)
+        exact = filters(2 * within - 1)
+        found = np.polynomial.chebyshev.chebval(2 * within - 1, kernel).T
+        fits.append((np.abs(found - exact).max(), (exact**2).mean()))
+        kernel = kernel.reshape(polynomials, config.layers, config.features).transpose(1, 0, 2)
+        layers[name] = {**layers[name], "radial": {"kernel": kernel.astype(potential.dtype)}}
+    worst, squares = zip(*fits, strict=True)
+    fit = FilterFit(float(max(worst)), float(np.sqrt(np.mean(squares))))
+    stated = (
+        f"{polynomials} Chebyshev polynomials fitted to the trained filters, largest error "
+        f"{fit.largest_error:.1e} where filters are {fit.root_mean_square:.2f} (root mean square)"
+    )
+    fitted = dataclasses.replace(
+        potential,
+        config=dataclasses.replace(config, filter_polynomials=polynomials),
+        params={**potential.params, "layers": layers},
+        card={**potential.card, "radial filters": stated},
+    )
+    return fitted, fit
+
+
+def radial_filters(
+    networks: dict, distance: Float[np.ndarray, "points"], config: So3kratesConfig
+) -> Float[np.ndarray, "points layers_and_features"]:
+    """MLP_r of every layer and feature at distances (Å), in float64."""
+    with precision_context(np.dtype(np.float64)):
+        e = filter_basis(jnp.asarray(distance, jnp.float64), config)
+        network = FilterMLP(config.radial_hidden, config.features)
+        params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), networks)
+        values = jax.vmap(lambda one: network.apply({"params": one}, e), out_axes=1)(params)
+        return np.asarray(values).reshape(len(distance), -1)

@@ -1,0 +1,223 @@
+"""Frames with their neighbour lists, stacked into batches of one shape.
+
+How much room a batch has, for atoms and for pairs, decides what is compiled: sizes lie on a
+geometric ladder (`round_up`), so that few of them serve structures of any size.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from so3krates_lite.config import ModelConfig
+from so3krates_lite.errors import UserError
+from so3krates_lite.runtime import settings
+from so3krates_lite.structures.frames import Frames
+from so3krates_lite.structures.graph import Batch, PairList
+from so3krates_lite.structures.neighbours import neighbour_pairs
+
+
+@dataclass(frozen=True)
+class PairLists:
+    """The pairs of each structure in each of the lists, before they are padded to one length.
+
+    A list holds for every structure its pairs' first atoms, second atoms and vectors (Å).
+    """
+
+    local: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+    spherical: list[tuple[np.ndarray, np.ndarray, np.ndarray]] | None
+
+    @classmethod
+    def of(cls, frames: Frames, config: ModelConfig, skin: float = 0.0) -> PairLists:
+        """The pairs that a model of this configuration reads, and those up to ``skin`` further."""
+
+        def listed(cutoff: float) -> list[tuple]:
+            return [_pairs_of(frames, k, cutoff) for k in range(len(frames))]
+
+        spherical = None
+        if config.is_nonlocal:
+            spherical = listed((config.long_cutoff or math.inf) + skin)
+        return cls(listed(config.cutoff + skin), spherical)
+
+    def __getitem__(self, index: Int[np.ndarray, "structures"]) -> PairLists:
+        """The lists of the structures ``index``."""
+        spherical = self.spherical and [self.spherical[k] for k in index]
+        return PairLists([self.local[k] for k in index], spherical)
+
+    @property
+    def numbers(self) -> Int[np.ndarray, "structures lists"]:
+        """How many pairs each structure has in each list."""
+        both = [self.local] if self.spherical is None else [self.local, self.spherical]
+        return np.array([[len(first) for first, _, _ in one] for one in both], int).T
+
+
+def make_batch(
+    frames: Frames,
+    config: ModelConfig,
+    *,
+    skin: float = 0.0,
+    atoms: int | None = None,
+    pairs: int | None = None,
+    far_pairs: int | None = None,
+    spare: bool = False,
+    dtype: np.dtype | type = np.float32,
+    lists: PairLists | None = None,
+) -> Batch:
+    """Stack ``frames`` with their neighbour lists, as numpy arrays: the first use moves them.
+
+    Args:
+        frames: one or more structures; with a total charge or spin where the model reads it
+        config: of the model that will read the batch: its cutoffs say which pairs are needed
+        skin: list pairs that are this much longer than the cutoffs, too, in Å
+        atoms, pairs, far_pairs: room per structure for atoms and for pairs of the local and of the
+            spherical list; None: as much as the largest needs
+        spare: round the room for pairs up to the next step of a ladder, so that sets of nearly
+            equal size share one compilation
+        dtype: of pair vectors and of everything computed from them
+        lists: the pairs, where they are known already
+
+    Raises:
+        UserError: there is no structure, too little room (`CapacityError`) or too little memory,
+            the model reads a charge or spin that the frames do not state, or all pairs of a
+            periodic structure are asked for
+    """
+    check_size(frames, config, dtype, atoms or 0)
+    n_atoms = _room("atoms", int(frames.n_atoms.max()), atoms)
+    lists = lists or PairLists.of(frames, config, skin)
+
+    def stacked(listed: list[tuple], what: str, given: int | None) -> PairList:
+        room = _room(what, max(len(first) for first, _, _ in listed), given)
+        if spare:
+            room = room_for_pairs(room, n_atoms, frames.is_periodic)
+        return _stacked(listed, room, dtype)
+
+    local = stacked(lists.local, "pairs", pairs)
+    spherical = None
+    if lists.spherical is not None:
+        spherical = stacked(lists.spherical, "far_pairs", far_pairs)
+
+    graphs = len(frames)
+    numbers = np.zeros((graphs, n_atoms), np.int32)
+    width = min(n_atoms, frames.numbers.shape[1])
+    numbers[:, :width] = frames.numbers[:, :width]
+    displacement = np.zeros((graphs, n_atoms, 3), dtype)
+    cell = np.zeros((graphs, 3, 3), dtype)
+    if frames.cell is not None:
+        # a box drawn around a molecule is no cell
+        cell = np.where(frames.pbc.any(axis=1)[:, None, None], frames.cell, 0).astype(dtype)
+    charge, unpaired = _charge_and_spin(frames, config)
+    return Batch(
+        numbers, displacement, cell, charge.astype(dtype), unpaired.astype(dtype), local, spherical
+    )
+
+
+def check_size(frames: Frames, config: ModelConfig, dtype: np.dtype | type, atoms: int = 0) -> None:
+    """Raise a `UserError` where there is no structure, or one that the memory has no room for.
+
+    Args:
+        frames, config, dtype, atoms: as of `make_batch`
+    """
+    if len(frames) == 0:
+        raise UserError("There is no structure in the set: at least one is needed.")
+    atoms = max(int(frames.n_atoms.max()), atoms)
+    needed = config.memory(atoms, np.dtype(dtype).itemsize)
+    if needed and needed > (there := settings.available_memory()):
+        raise UserError(
+            f"A structure of {atoms} atoms needs about {needed / 1e9:.1f} GB with this model, and "
+            f"{there / 1e9:.1f} GB are free: memory grows with the square of the atoms, so take "
+            f"smaller structures, or a model with fewer orders, a smaller inner width or a cutoff."
+        )
+
+
+NEUTRAL = {"total_charge": 0.0, "spin_multiplicity": 1}  # the least a molecule can have
+
+
+def electrons_read(config: ModelConfig) -> dict[str, bool]:
+    """Which of total charge and spin multiplicity a model reads, by their names in `Frames`."""
+    return {"total_charge": config.charge_embedding, "spin_multiplicity": config.spin_embedding}
+
+
+def _charge_and_spin(
+    frames: Frames, config: ModelConfig
+) -> tuple[Float[np.ndarray, "graphs"], Float[np.ndarray, "graphs"]]:
+    for name, reads in electrons_read(config).items():
+        if reads and getattr(frames, name) is None:
+            neutral = NEUTRAL[name]
+            raise UserError(
+                f"The model reads the {name} of every structure, but the frames have none"
+                f"{frames.lacking(name)}: set it, as in "
+                f"frames.replace({name}=np.full(len(frames), {neutral}))."
+            )
+    zero = np.zeros(len(frames))
+    charge = zero if frames.total_charge is None else frames.total_charge
+    spin = zero if frames.spin_multiplicity is None else frames.spin_multiplicity - 1.0
+    return charge, spin
+
+
+def _pairs_of(frames: Frames, k: int, cutoff: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """First atoms, second atoms and vectors (Å) of the undirected pairs of frame ``k`` within
+    ``cutoff`` (Å; infinite: all)."""
+    R = frames.positions[k, : int(frames.n_atoms[k])]
+    cell = None if frames.cell is None else frames.cell[k]
+    pbc = None if frames.pbc is None else frames.pbc[k]
+    if math.isfinite(cutoff):
+        try:
+            first, second, offset = neighbour_pairs(R, cutoff, cell, pbc)
+        except UserError as error:
+            raise UserError(f"Frame {k}: {error}") from None
+        return first, second, R[second] - R[first] + offset
+    if pbc is not None and pbc.any():
+        raise UserError(
+            f"Frame {k} is periodic and has pairs without end, but the model takes all pairs: use "
+            f"one with a cutoff (for a spherical neighbourhood, with a long_cutoff)."
+        )
+    first, second = np.triu_indices(len(R), 1)
+    return first, second, R[second] - R[first]
+
+
+def _stacked(lists: list[tuple], room: int, dtype: np.dtype | type) -> PairList:
+    graphs = len(lists)
+    pairs = PairList(
+        np.zeros((graphs, room), np.int32),
+        np.zeros((graphs, room), np.int32),
+        np.zeros((graphs, room, 3), dtype),
+        np.zeros((graphs, room), bool),
+    )
+    for k, (first, second, vector) in enumerate(lists):
+        pairs.first[k, : len(first)] = first
+        pairs.second[k, : len(first)] = second
+        pairs.vector[k, : len(first)] = vector
+        pairs.mask[k, : len(first)] = True
+    return pairs
+
+
+class CapacityError(UserError):
+    """A structure has more atoms or pairs than the arrays made for it have room."""
+
+
+def _room(what: str, needed: int, given: int | None) -> int:
+    if given is None:
+        return max(needed, 1)
+    if needed > given:
+        raise CapacityError(
+            f"A structure has {needed} {what}, but the batch was made for {given}: "
+            f"pass {what}={needed} or more."
+        )
+    return given
+
+
+def room_for_pairs(pairs: int, atoms: int, periodic: bool) -> int:
+    """The next step of the ladder for ``pairs``; never more than a molecule can have."""
+    room = round_up(pairs, growth=1.1)
+    return room if periodic else min(room, max(atoms * (atoms - 1) // 2, 1))
+
+
+def round_up(number: int, growth: float = 1.25) -> int:
+    """The next size on a geometric ladder: few different sizes mean few compilations."""
+    size = 8
+    while size < number:
+        size = math.ceil(size * growth)
+    return size

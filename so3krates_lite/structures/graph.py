@@ -1,0 +1,139 @@
+"""Batches: molecules of any size as arrays of one shape.
+
+A neighbour list says which atoms see each other. Here each *undirected* pair is listed once: its
+distance, its filters and its SPHC distance are the same from both ends, and are computed once. What
+differs between the ends is who asks and who answers, and the sign of odd harmonics.
+
+There may be two lists. The *local* one holds the pairs within the cutoff. The *spherical* one, for
+models with a spherical neighbourhood, holds every pair of a structure, or those up to a second,
+longer cutoff: which of them interact is decided in SPHC space, anew in every layer.
+
+Molecules of different size share a batch by padding. A padded atom has atomic number 0; a padded
+pair has ``mask`` False and is given a length of twice the cutoff, where every coefficient is zero.
+Nothing else of a model with a cutoff needs to know about padding.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Bool, Float, Int
+
+from so3krates_lite.config import ModelConfig
+
+Tree = TypeVar("Tree")
+
+# of the local and, where there is one, of the spherical list
+PairVectors = tuple[Float[Array, "graphs pairs 3"], Float[Array, "graphs far_pairs 3"] | None]
+
+
+@struct.dataclass
+class PairList:
+    """Undirected pairs of each structure, padded to one length.
+
+    ``vector`` (Å) leads from the first atom to the second, or to its periodic image, as they stood
+    when the pairs were listed.
+    """
+
+    first: Int[Array, "graphs pairs"]
+    second: Int[Array, "graphs pairs"]
+    vector: Float[Array, "graphs pairs 3"]
+    mask: Bool[Array, "graphs pairs"]
+
+    @property
+    def room(self) -> int:
+        """Places for pairs per structure, filled or not."""
+        return self.mask.shape[1]
+
+
+@struct.dataclass
+class Batch:
+    """Structures stacked along a first axis, ready for the model (a JAX pytree).
+
+    A batch knows no positions. Its pairs have vectors, rounded from the exact difference, and
+    ``displacement`` (Å) says how far each atom has moved since they were listed: not at all in a
+    batch just made. So an atom's distance from the origin, or that of its image, costs no digits.
+
+    ``cell`` (Å, rows are lattice vectors) is zero for molecules; ``total_charge`` in e;
+    ``unpaired_electrons`` is the spin multiplicity less one. ``spherical`` is None for models
+    without a spherical neighbourhood.
+    """
+
+    numbers: Int[Array, "graphs atoms"]
+    displacement: Float[Array, "graphs atoms 3"]
+    cell: Float[Array, "graphs 3 3"]
+    total_charge: Float[Array, "graphs"]
+    unpaired_electrons: Float[Array, "graphs"]
+    local: PairList
+    spherical: PairList | None = None
+
+    def __len__(self) -> int:
+        return self.numbers.shape[0]
+
+    def __getitem__(self, index) -> Batch:
+        """The structures ``index`` (a slice or an array of numbers)."""
+        return jax.tree.map(lambda leaf: leaf[index], self)
+
+    @property
+    def atom_mask(self) -> Bool[Array, "graphs atoms"]:
+        return self.numbers > 0
+
+    @property
+    def room(self) -> int:
+        """Places for pairs per structure, those of both lists."""
+        return self.local.room + (self.spherical.room if self.spherical else 0)
+
+
+@struct.dataclass
+class Pairs:
+    """The undirected pairs of a batch, its structures laid end to end."""
+
+    first: Int[Array, "pairs"]
+    second: Int[Array, "pairs"]
+    n_atoms: int = struct.field(pytree_node=False)
+
+    @classmethod
+    def of(cls, listed: PairList, batch: Batch) -> Pairs:
+        graphs, atoms = batch.numbers.shape
+        start = jnp.arange(graphs, dtype=listed.first.dtype)[:, None] * atoms
+        return cls(
+            (listed.first + start).reshape(-1),
+            (listed.second + start).reshape(-1),
+            graphs * atoms,
+        )
+
+    def ends(self, values: Tree) -> tuple[Tree, Tree]:
+        """Arrays over atoms, as they are at each pair's first and at its second atom."""
+        first = jax.tree.map(lambda value: value[self.first], values)
+        return first, jax.tree.map(lambda value: value[self.second], values)
+
+    def collect(
+        self, to_first: Float[Array, "pairs *any"], to_second: Float[Array, "pairs *any"]
+    ) -> Float[Array, "atoms *any"]:
+        """Add up, for every atom, what its pairs bring it."""
+        index = jnp.concatenate([self.first, self.second])
+        return jax.ops.segment_sum(jnp.concatenate([to_first, to_second]), index, self.n_atoms)
+
+    def largest(self, value: Float[Array, "pairs"]) -> Float[Array, "atoms"]:
+        """For every atom the largest ``value`` of its pairs; -inf for an atom without any."""
+        index = jnp.concatenate([self.first, self.second])
+        return jax.ops.segment_max(jnp.concatenate([value, value]), index, self.n_atoms)
+
+
+def pair_vectors(batch: Batch, config: ModelConfig) -> PairVectors:
+    """r_ij from first to second atom, in Å: as listed, and what both have moved since."""
+    take = jax.vmap(lambda moved, index: moved[index])
+
+    def vectors(listed: PairList, cutoff: float) -> Float[Array, "graphs pairs 3"]:
+        moved = take(batch.displacement, listed.second) - take(batch.displacement, listed.first)
+        vector = listed.vector + moved
+        length = 2 * cutoff if math.isfinite(cutoff) else 1.0
+        outside = jnp.asarray([0.0, 0.0, length], vector.dtype)
+        return jnp.where(listed.mask[..., None], vector, outside)
+
+    spherical = batch.spherical and vectors(batch.spherical, config.long_cutoff or config.cutoff)
+    return vectors(batch.local, config.cutoff), spherical
