@@ -12,6 +12,8 @@ import numpy as np
 from so3krates_lite.record.attention_record import AttentionRecord
 from so3krates_lite.record.parts import BlockAttention, SphericalAttention
 
+PAIRS = ("frame", "receiver", "sender", "distance", "vector")
+
 
 def ethanol_record(
     frames: int = 1,
@@ -129,3 +131,71 @@ def told_record() -> AttentionRecord:
         sphc=np.random.default_rng(0).normal(size=(3, 2, 3, 8)),
         spherical=spherical,
     )
+
+
+def correlation_record(frames: int = 2, layers: int = 3, seed: int = 3) -> AttentionRecord:
+    """GeomAtt's form: one block, all pairs of ethanol, each atom with itself included."""
+    whole = ethanol_record(frames=frames)
+    rng, n = np.random.default_rng(seed), whole.numbers.shape[1]
+    frame, receiver, sender = (a.reshape(-1) for a in np.indices((frames, n, n)))
+    vector = whole.positions[frame, sender] - whole.positions[frame, receiver]
+    C = rng.normal(0, 0.3, (layers, len(frame), 3))
+    return AttentionRecord(
+        frame=frame,
+        receiver=receiver,
+        sender=sender,
+        distance=np.linalg.norm(vector, axis=-1),
+        vector=vector,
+        numbers=whole.numbers,
+        positions=whole.positions,
+        cutoff=np.inf,
+        orders=(2, 3, 4),
+        correlation=BlockAttention(C, C / 3, np.abs(C)),
+    )
+
+
+def permuted(record: AttentionRecord, order: np.ndarray) -> AttentionRecord:
+    """The same record with atom ``order[k]`` at place k, and its pairs in another order, too."""
+    place = np.argsort(order)
+    shuffle = np.random.default_rng(5).permutation(record.n_pairs)
+
+    def pairs(part) -> dict[str, np.ndarray]:
+        fields = {name: getattr(part, name)[shuffle] for name in PAIRS}
+        return fields | {
+            "receiver": place[part.receiver][shuffle],
+            "sender": place[part.sender][shuffle],
+        }
+
+    blocks = {b: getattr(record, b)._pairs(shuffle) for b in record.blocks if b != "spherical"}
+    if (far := record.spherical) is not None:
+        parts = {name: getattr(far, name)[:, shuffle] for name in ("sphc_distance", "nearness")}
+        attention = far.attention._pairs(shuffle)
+        blocks["spherical"] = dataclasses.replace(far, **pairs(far), **parts, attention=attention)
+    return dataclasses.replace(
+        record,
+        **pairs(record),
+        **blocks,
+        numbers=record.numbers[:, order],
+        positions=record.positions[:, order],
+        sphc=None if record.sphc is None else record.sphc[:, :, order],
+    )
+
+
+def thinned(record: AttentionRecord, keep: np.ndarray) -> AttentionRecord:
+    """The record with some of its local pairs only."""
+    blocks = {b: getattr(record, b)._pairs(keep) for b in record.blocks}
+    fields = {name: getattr(record, name)[keep] for name in PAIRS}
+    return dataclasses.replace(record, **fields, **blocks)
+
+
+def assert_identical(found, expected) -> None:
+    """Every array of both, those of their parts included, bit for bit."""
+    for field in dataclasses.fields(expected):
+        mine, theirs = getattr(found, field.name), getattr(expected, field.name)
+        if dataclasses.is_dataclass(theirs):
+            assert_identical(mine, theirs)
+        elif theirs is None:
+            assert mine is None
+        else:
+            np.testing.assert_array_equal(mine, theirs)
+            assert np.asarray(mine).dtype == np.asarray(theirs).dtype

@@ -14,7 +14,7 @@ from so3krates_lite.cli import main
 from so3krates_lite.config import GeomAttConfig
 from so3krates_lite.datasets import load
 from so3krates_lite.datasets.splits import random_split
-from so3krates_lite.drawing import figures, molecule3d, scene
+from so3krates_lite.drawing import figures, molecule3d, scene, tubes
 from so3krates_lite.errors import UserError
 from so3krates_lite.experiments import geomatt
 from so3krates_lite.potential import Potential
@@ -197,16 +197,16 @@ def test_figures_show_all_pairs_without_an_envelope(record):
 def test_an_atom_s_attention_to_itself_is_a_loop_on_its_outer_side(record):
     picture = scene.scene(record)
     own = picture.receiver == picture.sender
-    tubes = picture.tubes
-    assert np.isfinite(tubes.path).all() and np.isfinite(tubes.offset).all()
+    path = picture.tubes.path
+    assert np.isfinite(path).all() and np.isfinite(picture.tubes.offset).all()
     start = picture.positions[picture.receiver[own]]
     for end in (0, -1):
-        np.testing.assert_allclose(tubes.path[own, end], start, atol=1e-9)
-    middle = tubes.path[own, tubes.RINGS // 2]
+        np.testing.assert_allclose(path[own, end], start, atol=1e-9)
+    middle = path[own, tubes.RINGS // 2]
     centre = picture.positions.mean(0)
     outer = np.linalg.norm(middle - centre, axis=-1) - np.linalg.norm(start - centre, axis=-1)
     assert (outer > 0.5).all()
-    ring = np.linalg.norm(tubes.offset[own], axis=-1) / tubes.taper[:, None]
+    ring = np.linalg.norm(picture.tubes.offset[own], axis=-1) / picture.tubes.taper[:, None]
     np.testing.assert_allclose(ring, 1, atol=1e-6)
 
 

@@ -6,8 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from synthetic import ethanol_record
-from test_analysis import correlation_record
+from synthetic import correlation_record, ethanol_record
 
 from so3krates_lite.drawing import all_layers as drawn
 from so3krates_lite.drawing import side_by_side as compared

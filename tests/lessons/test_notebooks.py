@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 RULES = runpy.run_path(str(FOLDER / "conftest.py"))
-SANITISED = get_sanitize_patterns((Path(__file__).parent / "nbval_sanitize.cfg").read_text())
+SANITISED = get_sanitize_patterns((Path(__file__).parents[1] / "nbval_sanitize.cfg").read_text())
 SOLUTION = re.compile(r"<summary>Solution</summary>\s*```python\n(.*?)```", re.DOTALL)
 
 pytestmark = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -9,69 +9,12 @@ import sys
 
 import numpy as np
 import pytest
-from synthetic import ethanol_record
+from synthetic import correlation_record, ethanol_record, permuted, thinned
 
 from so3krates_lite.errors import UserError
 from so3krates_lite.record import analysis
 from so3krates_lite.record.attention_record import AttentionRecord
 from so3krates_lite.record.parts import QUANTITIES, BlockAttention
-
-PAIRS = ("frame", "receiver", "sender", "distance", "vector")
-
-
-def correlation_record(frames: int = 2, layers: int = 3, seed: int = 3) -> AttentionRecord:
-    """GeomAtt's form: one block, all pairs of ethanol, each atom with itself included."""
-    whole = ethanol_record(frames=frames)
-    rng, n = np.random.default_rng(seed), whole.numbers.shape[1]
-    frame, receiver, sender = (a.reshape(-1) for a in np.indices((frames, n, n)))
-    vector = whole.positions[frame, sender] - whole.positions[frame, receiver]
-    C = rng.normal(0, 0.3, (layers, len(frame), 3))
-    return AttentionRecord(
-        frame=frame,
-        receiver=receiver,
-        sender=sender,
-        distance=np.linalg.norm(vector, axis=-1),
-        vector=vector,
-        numbers=whole.numbers,
-        positions=whole.positions,
-        cutoff=np.inf,
-        orders=(2, 3, 4),
-        correlation=BlockAttention(C, C / 3, np.abs(C)),
-    )
-
-
-def permuted(record: AttentionRecord, order: np.ndarray) -> AttentionRecord:
-    """The same record with atom ``order[k]`` at place k, and its pairs in another order, too."""
-    place = np.argsort(order)
-    shuffle = np.random.default_rng(5).permutation(record.n_pairs)
-
-    def pairs(part) -> dict[str, np.ndarray]:
-        fields = {name: getattr(part, name)[shuffle] for name in PAIRS}
-        return fields | {
-            "receiver": place[part.receiver][shuffle],
-            "sender": place[part.sender][shuffle],
-        }
-
-    blocks = {b: getattr(record, b)._pairs(shuffle) for b in record.blocks if b != "spherical"}
-    if (far := record.spherical) is not None:
-        parts = {name: getattr(far, name)[:, shuffle] for name in ("sphc_distance", "nearness")}
-        attention = far.attention._pairs(shuffle)
-        blocks["spherical"] = dataclasses.replace(far, **pairs(far), **parts, attention=attention)
-    return dataclasses.replace(
-        record,
-        **pairs(record),
-        **blocks,
-        numbers=record.numbers[:, order],
-        positions=record.positions[:, order],
-        sphc=None if record.sphc is None else record.sphc[:, :, order],
-    )
-
-
-def thinned(record: AttentionRecord, keep: np.ndarray) -> AttentionRecord:
-    """The record with some of its local pairs only."""
-    blocks = {b: getattr(record, b)._pairs(keep) for b in record.blocks}
-    fields = {name: getattr(record, name)[keep] for name in PAIRS}
-    return dataclasses.replace(record, **fields, **blocks)
 
 
 @pytest.fixture(scope="module", params=["local", "spherical", "correlation"])
@@ -403,8 +346,8 @@ def test_wrong_choices_are_named(call, message):
 def test_nothing_heavy_is_imported_before_it_is_used():
     code = (
         "import sys\n"
-        "from so3krates_lite import analysis, attention_figures, comparison_figures\n"
-        "from so3krates_lite import export, tables\n"
+        "from so3krates_lite.drawing import all_layers, export, side_by_side\n"
+        "from so3krates_lite.record import analysis, tables\n"
         "heavy = ('jax', 'ase', 'plotly', 'scipy', 'pandas', 'xarray', 'matplotlib')\n"
         "print([m for m in heavy if m in sys.modules])"
     )

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from synthetic import ethanol_record
+from synthetic import assert_identical, ethanol_record
 
 from so3krates_lite.errors import UserError
 from so3krates_lite.record.attention_record import BLOCKS, AttentionRecord
@@ -106,19 +106,6 @@ def test_saved_record_reads_back_bit_for_bit(record, tmp_path):
     assert again.blocks == record.blocks
     assert_identical(again, record)
     assert again.degrees == record.degrees and isinstance(again.cutoff, float)
-
-
-def assert_identical(found, expected) -> None:
-    """Every array of both, those of their parts included, bit for bit."""
-    for field in dataclasses.fields(expected):
-        mine, theirs = getattr(found, field.name), getattr(expected, field.name)
-        if dataclasses.is_dataclass(theirs):
-            assert_identical(mine, theirs)
-        elif theirs is None:
-            assert mine is None
-        else:
-            np.testing.assert_array_equal(mine, theirs)
-            assert np.asarray(mine).dtype == np.asarray(theirs).dtype
 
 
 def test_failed_save_leaves_the_old_file_and_no_scrap(record, tmp_path, monkeypatch):

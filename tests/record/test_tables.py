@@ -6,9 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from synthetic import ethanol_record
-from test_analysis import correlation_record, permuted, thinned
-from test_record import assert_identical
+from synthetic import assert_identical, correlation_record, ethanol_record, permuted, thinned
 
 from so3krates_lite.errors import UserError
 from so3krates_lite.record import analysis, tables

@@ -206,12 +206,12 @@ def test_a_scene_s_tubes_are_thick_at_the_atom_that_asks(picture):
 
 
 def test_a_tube_is_seen_from_outside_and_a_loop_lies_on_its_atom_s_outer_side(picture):
-    tubes = picture.tubes
+    drawn = picture.tubes
     axis = np.repeat(np.arange(tubes.RINGS), tubes.SIDES)
     for k in range(len(PAIRS)):
-        vertices = (tubes.path[k][:, None] + 0.05 * tubes.offset[k]).reshape(-1, 3)
-        a, b, c = np.moveaxis(vertices[tubes.faces], 1, 0)
-        outward = (a + b + c) / 3 - tubes.path[k][axis[tubes.faces[:, 0]]]
+        vertices = (drawn.path[k][:, None] + 0.05 * drawn.offset[k]).reshape(-1, 3)
+        a, b, c = np.moveaxis(vertices[drawn.faces], 1, 0)
+        outward = (a + b + c) / 3 - drawn.path[k][axis[drawn.faces[:, 0]]]
         assert ((np.cross(b - a, c - a) * outward).sum(axis=1) > 0).mean() > 0.95
     start = np.array([[1.0, 0.0, 0.0]])
     loop = tubes.attention_tubes(start, np.zeros((1, 3)), np.zeros(3)).path[0]

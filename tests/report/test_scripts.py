@@ -125,26 +125,26 @@ def test_a_tube_s_radius_is_the_root_of_the_value_and_its_colour_the_sign(page, 
     for layer, channel, quantity in VIEWS[block][::2]:
         page.choose(layer=layer, channel=channel, quantity=quantity)
         values = record.select(block, layer, channel, quantity, FRAME)
-        drawn = values != 0
-        tubes, values = tubes_of(page), values[drawn]
-        assert len(tubes) == len(values)
+        counted = values != 0
+        drawn, values = tubes_of(page), values[counted]
+        assert len(drawn) == len(values)
         # 0.12 Å at the end of the scale; a fourth of the value is half the radius
         width = 0.12 * np.sqrt(np.abs(values) / end_of(block, quantity))
-        path, offset = picture.tubes.path[drawn], picture.tubes.offset[drawn]
+        path, offset = picture.tubes.path[counted], picture.tubes.offset[counted]
         vertices = path[:, :, None] + width[:, None, None, None] * offset
-        np.testing.assert_allclose(tubes, vertices, atol=2e-3)
-        radius = np.linalg.norm(tubes - path[:, :, None], axis=-1).mean(axis=2)
+        np.testing.assert_allclose(drawn, vertices, atol=2e-3)
+        radius = np.linalg.norm(drawn - path[:, :, None], axis=-1).mean(axis=2)
         np.testing.assert_allclose(radius[:, 0], width, atol=1e-3)  # thick at who asks
         np.testing.assert_allclose(radius[:, -1], 0.22 * width, atol=1e-3)
         mesh = page.figure("molecule")["data"][1]
-        kinds = np.reshape(mesh["intensity"], tubes.shape[:3])
+        kinds = np.reshape(mesh["intensity"], drawn.shape[:3])
         assert (kinds == kinds[:, :1, :1]).all() and [mesh["cmin"], mesh["cmax"]] == [0, 2]
         colours = [dict(mesh["colorscale"])[kind / 2] for kind in kinds[:, 0, 0]]
         signs = {-1: look.NEGATIVE, 1: look.POSITIVE}
         size = quantity == "contribution"
         assert colours == [look.MAGNITUDE if size else signs[s] for s in np.sign(values)]
         faces = np.stack([mesh[axis] for axis in "ijk"], axis=-1)
-        own = np.arange(len(tubes))[:, None, None] * tubes.RINGS * tubes.SIDES
+        own = np.arange(len(drawn))[:, None, None] * tubes.RINGS * tubes.SIDES
         np.testing.assert_array_equal(faces, (own + picture.tubes.faces).reshape(-1, 3))
 
 
