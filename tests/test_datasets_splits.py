@@ -30,6 +30,8 @@ def test_sets_are_disjoint_and_of_the_asked_size(strategy):
     assert len(np.unique(every)) == len(every) and every.max() < 200
     assert (len(split.train), len(split.valid), len(split.test)) == (100, 40, 50)
     assert split.strategy == strategy and split.seed == 3
+    least = STRATEGIES[strategy](atoms(groups=200), 1, 0, 0)
+    assert len(least.train) == 1 and least.seed == 0
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -132,6 +134,8 @@ def test_a_frame_never_serves_twice():
         Split([0, 1, 2], [2, 3], [4], seed=0, strategy="by hand")
     with pytest.raises(UserError, match="frame -1"):
         Split([0, -1], [], [], seed=0, strategy="by hand")
+    with pytest.raises(UserError, match="no training frames"):
+        Split([], [1], [], seed=0, strategy="by hand")
 
 
 def test_a_split_says_what_it_is_and_stays_so():
