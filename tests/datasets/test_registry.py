@@ -112,10 +112,23 @@ def test_units_are_those_of_the_files(name):
     assert card.level_of_theory == THEORY.get(name, card.level_of_theory)
 
 
+def test_every_molecule_has_its_cards():
+    late = {"azobenzene", "paracetamol"}
+    molecules = {*MD17, "benzene", *late}
+    coupled = {"benzene", "ethanol", "malonaldehyde", "toluene"}
+    for kind, known in {"md17": molecules, "rmd17": molecules, "ccsdt": coupled}.items():
+        assert {n.partition("-")[2] for n in REGISTRY if n.startswith(f"{kind}-")} == known
+    assert "ccsd-aspirin" in REGISTRY
+    for molecule in molecules:  # the two of 2018 were not in the set of 2017
+        where = "Nat. Commun. 9, 3887 (2018)" if molecule in late else "Sci. Adv. 3, e1603015"
+        assert where in REGISTRY[f"md17-{molecule}"].citation
+
+
 def test_files_are_those_of_the_molecule():
     """No file and no checksum serves two molecules; a file's name is in its address."""
     for name, card in REGISTRY.items():
         kind, _, molecule = name.partition("-")
+        assert card.urls == tuple(url for file in card.files for url in file.urls)
         for file in card.files:
             assert all(url.startswith("http") for url in file.urls), name
             assert any(url.endswith(f"/{file.name}") for url in file.urls), name

@@ -30,6 +30,8 @@ def test_sets_are_disjoint_and_of_the_asked_size(strategy):
     assert len(np.unique(every)) == len(every) and every.max() < 200
     assert (len(split.train), len(split.valid), len(split.test)) == (100, 40, 50)
     assert split.strategy == strategy and split.seed == 3
+    least = STRATEGIES[strategy](atoms(groups=200), 1, 0, 0)
+    assert len(least.train) == 1 and least.seed == 0
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -48,7 +50,7 @@ def test_test_set_takes_what_remains():
 @pytest.mark.parametrize("suffix", ["npz", "json"])
 def test_split_survives_saving(tmp_path, suffix):
     split = random_split(atoms(), 10, 5, seed=7)
-    back = Split.load(split.save(tmp_path / f"split.{suffix}"))
+    back = Split.load(str(split.save(str(tmp_path / f"split.{suffix}"))))
     for name in ("train", "valid", "test"):
         np.testing.assert_array_equal(getattr(split, name), getattr(back, name))
     assert (back.seed, back.strategy) == (7, "random")
@@ -132,6 +134,8 @@ def test_a_frame_never_serves_twice():
         Split([0, 1, 2], [2, 3], [4], seed=0, strategy="by hand")
     with pytest.raises(UserError, match="frame -1"):
         Split([0, -1], [], [], seed=0, strategy="by hand")
+    with pytest.raises(UserError, match="no training frames"):
+        Split([], [1], [], seed=0, strategy="by hand")
 
 
 def test_a_split_says_what_it_is_and_stays_so():
@@ -146,14 +150,19 @@ def test_split_of_other_data_is_noticed():
     split.check(atoms(200))
     with pytest.raises(UserError, match="only 20 frames"):
         split.check(atoms(20))
+    with pytest.raises(UserError, match="names frame 3, but there are only 3 frames"):
+        Split([0, 3], [1], [], seed=0, strategy="by hand").check(atoms(3))
 
 
 def test_damaged_and_newer_split_files_are_refused(tmp_path):
     (tmp_path / "a.json").write_text('{"train": [1]}')
     (tmp_path / "b.npz").write_bytes(b"PK nonsense")
     (tmp_path / "c.json").write_text('{"format_version": 9}')
-    for name, message in (("a.json", "not a readable"), ("b.npz", "not a readable")):
-        with pytest.raises(UserError, match=message):
+    # a pickle may run anything when it is opened
+    pickled = {"format_version": np.array([1], object), "seed": 0, "strategy": "random"}
+    np.savez(tmp_path / "e.npz", train=[1], valid=[2], test=[3], **pickled)
+    for name in ("a.json", "b.npz", "e.npz"):
+        with pytest.raises(UserError, match="not a readable"):
             Split.load(tmp_path / name)
     with pytest.raises(UserError, match="split format 9"):
         Split.load(tmp_path / "c.json")
