@@ -125,13 +125,16 @@ def enable_compilation_cache() -> None:
 def _hush() -> None:
     """Let XLA say fatal things only, unless the user wants to hear more.
 
-    Of every program that it takes from the cache, XLA of jax 0.10 says as an error that the
-    processor has no "prefer-no-gather": a hint to the compiler, which no processor has.
+    Of every program that it takes from the cache, XLA before jax 0.10.2 says as an error that the
+    processor has no "prefer-no-gather": a hint to the compiler, which no processor has. What is an
+    error comes as an exception, too.
     """
     import logging
 
     import jax
 
+    if jax.__version_info__ >= (0, 10, 2):
+        return
     if jax.config.jax_logging_level not in (None, "NOTSET"):
         return
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") != "1":  # 1 is what JAX itself sets
