@@ -365,6 +365,14 @@ def test_a_printed_molecule_s_tubes_are_the_same(picture):
     assert sizes[1] / sizes[2] == pytest.approx(np.sqrt(0.5 / 1.8))
 
 
+def test_a_report_s_still_picture_is_of_its_frame_and_strongest_channel(record, picture, tmp_path):
+    path = write.write_report(tmp_path / "r.html", title="t", record=record, frame=1)
+    say = "Molecule of 3 atoms with the feature attention of layer 1, head 1"
+    keep = np.array([False, True, True, True, True, True, False])  # from 8 % of 1.8 on
+    still = molecule_svg.molecule_svg(picture, VALUES, 1.8, keep, description=say)
+    assert path.read_text("utf-8").count(still) == 1
+
+
 # -- words ----------------------------------------------------------------------------------------
 
 
