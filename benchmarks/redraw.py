@@ -30,7 +30,7 @@ SETUP = """
 import numpy as np
 import so3krates_lite as s3
 from so3krates_lite.explorer import explore
-from so3krates_lite.frames import Frames
+from so3krates_lite.structures.frames import Frames
 
 rng = np.random.default_rng(0)
 atoms, placed = {atoms}, []

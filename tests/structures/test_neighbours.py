@@ -170,7 +170,7 @@ FUZZ = """
 import warnings
 import numpy as np
 from so3krates_lite.errors import UserError
-from so3krates_lite.neighbours import neighbour_pairs
+from so3krates_lite.structures.neighbours import neighbour_pairs
 
 warnings.simplefilter("error")
 rng, refused = np.random.default_rng(0), 0
