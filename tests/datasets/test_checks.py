@@ -79,6 +79,8 @@ MISTAKES = {
         1,
         "energies (look to be )?in kcal/mol(, not eV| and forc)",
     ),
+    "energies kJ/mol": (KJ_PER_MOL, 1, "energies (look to be )?in kJ/mol(, not eV| and forces)"),
+    "energies meV": (1e-3, 1, "energies (look to be )?in meV(, not eV| and forces)"),
     "energies Hartree": (HARTREE, 1, "energies (look to be )?in Hartree(, not eV| and forces in)"),
     "forces kcal/mol/Å": (1, KCAL_PER_MOL, "forces look to be in kcal/mol/Å, not eV/Å"),
     "forces Hartree/bohr": (1, HARTREE / BOHR, "forces look to be in Hartree/bohr, not eV/Å"),
@@ -159,6 +161,14 @@ def test_molecules_at_rest_are_not_suspected():
     moved = conformers.positions + 1e-3 * rng.normal(size=conformers.positions.shape)
     noise = rng.normal(scale=2e-3, size=moved.shape)
     check_plausible(conformers.replace(positions=moved, energy=rng.normal(size=40), forces=noise))
+
+
+def test_free_atoms_follow_the_statistical_theory():
+    """Thomas and Fermi's energy with the corrections of Scott and Schwinger, Hartree."""
+    z = np.arange(1.0, len(_FREE_ATOM))
+    expected = 0.768745 * z ** (7 / 3) - z**2 / 2 + 0.269900 * z ** (5 / 3)
+    np.testing.assert_allclose(_FREE_ATOM[1:], expected, rtol=0.1)
+    np.testing.assert_allclose(_FREE_ATOM[6:], expected[5:], rtol=0.01)
 
 
 def test_semi_empirical_energies_in_eV_are_not_taken_for_all_electron_ones():
