@@ -17,6 +17,8 @@ import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from so3krates_lite.runtime.faces import face
+
 __version__ = "0.1.0"
 
 _HOME = {
@@ -96,6 +98,8 @@ if TYPE_CHECKING:
     from so3krates_lite.training import TrainConfig, train
     from so3krates_lite.training.evaluation import evaluate
 
+_of_room, _, _ = face(__name__, _HOME)
+
 
 def __getattr__(name: str) -> Any:
     if name in _MOVED:
@@ -105,9 +109,7 @@ def __getattr__(name: str) -> Any:
             stacklevel=2,
         )
         return import_module(f"{__name__}.{_MOVED[name]}")
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return _of_room(name)
 
 
 def __dir__() -> list[str]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -42,16 +42,12 @@ from so3krates_lite.structures.buckets import bucketed_batches
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.structures.graph import Batch, pair_vectors
 
-if TYPE_CHECKING:
-    pass
-
 log = logging.getLogger(__name__)
 
 KIND = "so3krates-lite potential"
 FORMAT_VERSION = 1
 
 enable_compilation_cache()
-
 
 _NETWORKS = {So3kratesConfig: So3krates, GeomAttConfig: GeomAtt}
 
@@ -92,7 +88,7 @@ def energy(
 ) -> Float[Array, "graphs"]:
     """The network's energy of each structure, in its own unit and without shifts.
 
-    ``switches`` and ``collect`` are those of `networks.network`.
+    ``switches`` and ``collect`` are those of `network`.
     """
     vectors = pair_vectors(batch, config)
     model = network(config)
@@ -325,11 +321,13 @@ class Potential:
         energy = self.shift(frames)
         forces = np.zeros(frames.positions.shape)
         stresses = np.zeros((len(frames), 3, 3)) if stress else None
-        for index, batch in bucketed_batches(frames, self.config, spare=True, dtype=self.dtype):
-            if stress and len(flat := index[np.linalg.det(batch.cell) == 0]):
-                raise UserError(
-                    f"stress needs periodic cells with a volume: frame {flat[0]} has none."
-                )
+        batches = bucketed_batches(frames, self.config, spare=True, dtype=self.dtype)
+        flat = [k for index, batch in batches for k in index[np.linalg.det(batch.cell) == 0]]
+        if stress and flat:
+            raise UserError(
+                f"stress needs periodic cells with a volume: frame {min(flat)} has none."
+            )
+        for index, batch in batches:
             atoms = batch.numbers.shape[1]
             size = min(batch_size, 1 << (len(index) - 1).bit_length())
             for start in range(0, len(index), size):

@@ -17,13 +17,13 @@ import numpy as np
 from so3krates_lite.errors import require
 from so3krates_lite.potential import Prediction
 from so3krates_lite.structures.frames import Frames
+from so3krates_lite.structures.stated import VOIGT
 from so3krates_lite.units import convert
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 LABELS = ("energy", "free_energy", "forces", "stress")
-VOIGT = [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]
 
 
 def check_prefix(prefix: str) -> None:

@@ -32,7 +32,7 @@ from so3krates_lite.runtime.settings import precision_context
 from so3krates_lite.structures.batching import NEUTRAL, electrons_read, make_batch, room_for_pairs
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.structures.graph import Batch, PairList
-from so3krates_lite.structures.stated import INFO_KEYS, checked_number, told
+from so3krates_lite.structures.stated import INFO_KEYS, VOIGT, checked_number, told
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -138,6 +138,7 @@ class So3kratesCalculator(Calculator):
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """What has changed since the last results, the charge and spin in ``info`` included."""
         changes = super().check_state(atoms, tol=tol)
+        self._note_unread(atoms)
         if self._batch is not None and self._electrons_of(atoms) != self._electrons:
             changes.append("info")
         return changes
@@ -146,10 +147,9 @@ class So3kratesCalculator(Calculator):
         """Total charge and spin multiplicity, as far as the model reads them."""
         found = {}
         for name, reads in electrons_read(self.potential.config).items():
-            value = getattr(self, name)
             if not reads:
-                self.potential.note_unread(name, told(atoms, name))
                 continue
+            value = getattr(self, name)
             found[name] = told(atoms, name) if value is None else value
             if found[name] is None:
                 raise UserError(
@@ -157,6 +157,12 @@ class So3kratesCalculator(Calculator):
                     f"atoms.info[{INFO_KEYS[name][0]!r}], or pass {name} to the calculator."
                 )
         return found
+
+    def _note_unread(self, atoms: Atoms) -> None:
+        """Say, once, that a charge or spin of the structure changes nothing for this model."""
+        for name, reads in electrons_read(self.potential.config).items():
+            if not reads:
+                self.potential.note_unread(name, told(atoms, name))
 
     def calculate(
         self,
@@ -189,7 +195,7 @@ class So3kratesCalculator(Calculator):
             of_elements = self.potential.element_shift[atoms.numbers]
             self.results["energies"] = self.potential.atomic_energies(batch)[0] + of_elements
         if periodic:
-            self.results["stress"] = stress[0][0][[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+            self.results["stress"] = stress[0][0][VOIGT]
 
     @staticmethod
     def _has_volume(atoms: Atoms) -> bool:

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from so3krates_lite.errors import UserError
-from so3krates_lite.structures.stated import read_images
+from so3krates_lite.structures.stated import VOIGT, read_images
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -261,7 +261,7 @@ class Frames:
             if self.forces is not None:
                 results["forces"] = self.forces[k, real].copy()
             if self.stress is not None and self.pbc[k].any():
-                results["stress"] = self.stress[k][[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+                results["stress"] = self.stress[k][VOIGT]
             if self.partial_charges is not None:
                 results["charges"] = self.partial_charges[k, real].copy()
             if results:

@@ -256,6 +256,10 @@ def _shaped(kind: str, name: str, value: Any, atoms: Atoms) -> Any:
     return -stress / volume if volume > 0 else None
 
 
+# rows and columns of xx, yy, zz, yz, xz, xy, the order of ASE
+VOIGT = [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]
+
+
 def full_stress(stress: np.ndarray) -> np.ndarray | None:
     """A 3 x 3 stress from ASE's xx, yy, zz, yz, xz, xy or from nine numbers."""
     if stress.size == 9:
