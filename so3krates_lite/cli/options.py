@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ase import Atoms
+
     from so3krates_lite.structures.frames import Frames
 
 MODEL_HELP = "a .safetensors file, a run folder, or a bundled model such as ethanol-gfn2"
@@ -52,9 +54,16 @@ def add_loading(parser: argparse.ArgumentParser) -> None:
 
 def load_data(options: argparse.Namespace) -> Frames:
     """Read what the argument ``data`` and the options of :func:`add_loading` name."""
-    from so3krates_lite.datasets import load
+    return load_data_with_structures(options)[0]
 
-    return load(
+
+def load_data_with_structures(
+    options: argparse.Namespace,
+) -> tuple[Frames, list[Atoms] | None]:
+    """The same, and the structures as ASE reads them, if it does."""
+    from so3krates_lite.datasets.loaders import load_with_structures
+
+    return load_with_structures(
         options.data,
         part=options.part,
         labels=options.labels,

@@ -16,6 +16,7 @@ from so3krates_lite.cli.options import (
     file_to_write,
     folder_to_write,
     load_data,
+    load_data_with_structures,
 )
 from so3krates_lite.errors import UserError
 
@@ -114,13 +115,12 @@ def add_predict(commands) -> None:
 def _predict(options: argparse.Namespace) -> None:
     from so3krates_lite.cli import predicted
     from so3krates_lite.datasets.frames_file import save_frames, write_atoms
-    from so3krates_lite.datasets.loaders import as_ase_reads
     from so3krates_lite.potential import Potential
 
     predicted.check_prefix(options.prefix)
     _check_form(options.out)
     potential = Potential.load(options.model)
-    frames = load_data(options)
+    frames, given = load_data_with_structures(options)
     prediction = potential.predict(frames, stress=options.stress)
     labelled = predicted.has_labels(frames)
     if options.out.suffix == ".npz":
@@ -130,7 +130,6 @@ def _predict(options: argparse.Namespace) -> None:
         beside = {f"{options.prefix}{name}": value for name, value in found.items()}
         save_frames(frames, options.out, beside=beside)
     else:
-        given = as_ase_reads(options.data, options.limit)
         units = options.energy_unit, options.length_unit
         images = predicted.own_structures(frames, given, *units)
         also = predicted.add_predictions(images, prediction, options.prefix, labelled)

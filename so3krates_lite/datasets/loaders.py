@@ -13,7 +13,6 @@ and stay quiet.
 from __future__ import annotations
 
 import bz2
-import contextlib
 import gzip
 import logging
 import lzma
@@ -86,6 +85,38 @@ def load(
         UserError: nothing of that name, files not on this machine, an unreadable or incomplete
             file, a unit that cannot be right.
     """
+    return load_with_structures(
+        name_or_path,
+        part=part,
+        labels=labels,
+        energy_unit=energy_unit,
+        length_unit=length_unit,
+        energy_key=energy_key,
+        forces_key=forces_key,
+        limit=limit,
+        check=check,
+    )[0]
+
+
+def load_with_structures(
+    name_or_path: str | os.PathLike[str],
+    *,
+    part: str = "all",
+    labels: str | None = None,
+    limit: int | None = None,
+    check: bool = True,
+    **names: str | None,
+) -> tuple[Frames, list[Atoms] | None]:
+    """What `load` reads, and the structures that it made frames of, with all that is theirs.
+
+    Args:
+        name_or_path, part, labels, limit, check: as of `load`
+        names: its units and keys
+
+    Returns:
+        The frames, and the structures as ASE reads them; None where ASE does not, or the set is a
+        registered one.
+    """
     if part not in PARTS:
         raise UserError(f"part is {part!r}: choose one of {', '.join(PARTS)}")
     if labels not in (None, "original", "revised"):
@@ -106,13 +137,13 @@ def load(
     asked = Asked(
         part="all" if all(path.name in chosen for path in paths) else part,
         labels=labels or "original",
-        energy_unit=energy_unit,
-        length_unit=length_unit,
-        energy_key=energy_key,
-        forces_key=forces_key,
         limit=limit,
+        **names,
     )
-    asked = _with_index(asked, index)
+    if _INDEX.fullmatch(index):
+        asked.chosen = _slice(index)
+    else:
+        asked.query = index
     if len(paths) == 1:
         frames = _read_named(paths[0], asked)
     else:  # an index counts through all files of a set
@@ -128,27 +159,7 @@ def load(
             check_plausible(frames)
         except UserError as error:
             raise UserError(f"{', '.join(map(str, paths))}: {error}") from None
-    return frames
-
-
-def as_ase_reads(
-    name_or_path: str | os.PathLike[str], limit: int | None = None
-) -> list[Atoms] | None:
-    """The structures that `load` makes frames of, with all that is theirs; None: not by ASE."""
-    name, index = _apart(os.fspath(name_or_path))
-    path = Path(name).expanduser()
-    if name in REGISTRY or not path.is_file():
-        return None
-    asked = _with_index(Asked(limit=limit), index)
-    with contextlib.suppress(UserError):  # labels may need to be named, structures do not
-        read_file(path, asked)
-    return asked.images
-
-
-def _with_index(asked: Asked, index: str) -> Asked:
-    if _INDEX.fullmatch(index):
-        return replace(asked, chosen=_slice(index))
-    return replace(asked, query=index)
+    return frames, asked.images if known is None else None
 
 
 def _apart(name: str) -> tuple[str, str]:
