@@ -13,14 +13,14 @@ moves the SPHCs chi along the harmonics Y_l(r_ij).
 Where the model has a spherical neighbourhood, the geometric attention works there, too, with the
 same queries, keys and filters; what weighs a pair is then its nearness phi_chi in SPHC space.
 
-Every undirected pair is met once. "First asks second" and "second asks first" share w_ij and differ
-in the roles of q and k, and in the sign (-1)^l of Y_l.
+A message is written for one direction: i asks, j answers. Every undirected pair is met once, and
+sends both ways. "First asks second" and "second asks first" share w_ij and differ in the roles of
+their atoms, and in the sign (-1)^l of Y_l.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -28,9 +28,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from so3krates_lite.config import So3kratesConfig
-from so3krates_lite.harmonics import degree_norms, parity_of_component, repeat_degrees
+from so3krates_lite.harmonics import degree_norms, repeat_degrees
 from so3krates_lite.safe import safe_norm
-from so3krates_lite.structures.graph import PairList, Pairs
+from so3krates_lite.structures.graph import Pairs
 
 
 class Neighbourhood(NamedTuple):
@@ -38,40 +38,9 @@ class Neighbourhood(NamedTuple):
 
     pairs: Pairs
     e_ij: Float[Array, "pairs K"]  # radial basis
-    phi_ij: Float[Array, "pairs"]  # cutoff, 0 for padding
+    # cutoff, 0 for padding; in SPHC space two: how near the second is to the first, and vice versa
+    phi_ij: Float[Array, "pairs"] | tuple[Float[Array, "pairs"], Float[Array, "pairs"]]
     Y_ij: Float[Array, "pairs m_tot"]  # spherical harmonics
-
-
-class Switched(NamedTuple):
-    """Factors on the coefficients of one block: 1 as trained, 0 switched off."""
-
-    to_first: Float[Array, "pairs channels"]
-    to_second: Float[Array, "pairs channels"]
-
-    @classmethod
-    def of(
-        cls, factors: Float[Array, "layers graphs atoms atoms channels"], listed: PairList
-    ) -> Switched:
-        """From [receiver, sender] to the pairs of a list; a leading axis over layers stays."""
-        graph = jnp.arange(factors.shape[1])[:, None]
-        one = factors[:, graph, listed.first, listed.second]
-        other = factors[:, graph, listed.second, listed.first]
-        flat = (factors.shape[0], -1, factors.shape[-1])
-        return cls(one.reshape(flat), other.reshape(flat))
-
-    def applied(
-        self, alphas: tuple[Float[Array, "pairs channels"], Float[Array, "pairs channels"]]
-    ) -> tuple[Float[Array, "pairs channels"], Float[Array, "pairs channels"]]:
-        """The coefficients of both directions times their factors."""
-        return alphas[0] * self.to_first, alphas[1] * self.to_second
-
-
-class BlockRecord(NamedTuple):
-    """Attention of one block for both directions of each pair: [0] first asks, [1] second asks."""
-
-    coefficient: Float[Array, "2 pairs channels"]  # alpha_ij
-    weight: Float[Array, "2 pairs"]  # what multiplies it: the cutoff, or nearness in SPHC space
-    contribution: Float[Array, "2 pairs channels"]  # length of what the pair adds
 
 
 class HeadwiseDense(nn.Module):
@@ -115,43 +84,6 @@ class Roles(NamedTuple):
     v: Float[Array, "atoms F"] | None = None
 
 
-def coefficients(
-    first: Roles, second: Roles, w_ij: Float[Array, "pairs F"], heads: int
-) -> tuple[Float[Array, "pairs heads"], Float[Array, "pairs heads"]]:
-    """alpha_ij and alpha_ji of pairs, before the cutoff; roles are those of a pair's two atoms."""
-    scale = 1 / math.sqrt(w_ij.shape[-1] // heads)
-    alpha_ij = sum_within_heads(first.q * w_ij * second.k, heads) * scale
-    alpha_ji = sum_within_heads(second.q * w_ij * first.k, heads) * scale
-    return alpha_ij, alpha_ji
-
-
-def feature_messages(
-    first: Roles,
-    second: Roles,
-    alphas: tuple[Float[Array, "pairs heads"], Float[Array, "pairs heads"]],
-    phi_ij: Float[Array, "pairs"],
-) -> tuple[Float[Array, "pairs F"], Float[Array, "pairs F"]]:
-    """What every pair adds to x of its first and of its second atom."""
-    (alpha_ij, alpha_ji), F = alphas, first.v.shape[-1]
-    to_first = repeat_heads(phi_ij[:, None] * alpha_ij, F) * second.v
-    to_second = repeat_heads(phi_ij[:, None] * alpha_ji, F) * first.v
-    return to_first, to_second
-
-
-def geometric_messages(
-    alphas: tuple[Float[Array, "pairs degrees"], Float[Array, "pairs degrees"]],
-    weights: tuple[Float[Array, "pairs"], Float[Array, "pairs"]],
-    Y_ij: Float[Array, "pairs m_tot"],
-    degrees: tuple[int, ...],
-) -> tuple[Float[Array, "pairs m_tot"], Float[Array, "pairs m_tot"]]:
-    """What every pair adds to chi of its first and of its second atom."""
-    (alpha_ij, alpha_ji), (w_ij, w_ji) = alphas, weights
-    Y_ji = Y_ij * jnp.asarray(parity_of_component(degrees), Y_ij.dtype)
-    to_first = repeat_degrees(w_ij[:, None] * alpha_ij, degrees) * Y_ij
-    to_second = repeat_degrees(w_ji[:, None] * alpha_ji, degrees) * Y_ji
-    return to_first, to_second
-
-
 class QueryAndKey(nn.Module):
     """q = W_q x and k = W_k x, head by head."""
 
@@ -160,85 +92,113 @@ class QueryAndKey(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "atoms F"]) -> Roles:
-        use_bias = self.config.mixes_degrees
+        use_bias = self.config.form.biases
         q = HeadwiseDense(self.heads, use_bias, name="query")(x)
         return Roles(q, HeadwiseDense(self.heads, use_bias, name="key")(x))
 
 
 class FeatureAttention(nn.Module):
-    """dx_i = concat_h sum_j phi_ij alpha_ij^h v_j^h, with v = W_v x of each head's share.
-
-    Source: So3krates, feature block.
-    """
+    """The roles of atoms in `feature_message`, v = W_v x of each head's share among them."""
 
     config: So3kratesConfig
 
     def setup(self) -> None:
-        heads, use_bias = self.config.heads, self.config.mixes_degrees
+        heads, use_bias = self.config.heads, self.config.form.biases
         self.coefficients = QueryAndKey(self.config, heads)
         self.value = HeadwiseDense(heads, use_bias)
 
-    def roles(self, x: Float[Array, "atoms F"]) -> Roles:
+    def __call__(self, x: Float[Array, "atoms F"]) -> Roles:
         return self.coefficients(x)._replace(v=self.value(x))
-
-    def __call__(
-        self,
-        x: Float[Array, "atoms F"],
-        w_ij: Float[Array, "pairs F"],
-        local: Neighbourhood,
-        record: bool,
-        switched: Switched | None = None,
-    ) -> tuple[Float[Array, "atoms F"], BlockRecord | None]:
-        ends = local.pairs.ends(self.roles(x))
-        alphas = coefficients(*ends, w_ij, self.config.heads)
-        if switched is not None:
-            alphas = switched.applied(alphas)
-        messages = feature_messages(*ends, alphas, local.phi_ij)
-        dx = local.pairs.collect(*messages)
-        if not record:
-            return dx, None
-        size = safe_norm(jnp.stack(messages).reshape(2, *alphas[0].shape, -1))
-        weight = jnp.stack([local.phi_ij] * 2)
-        return dx, BlockRecord(jnp.stack(alphas), weight, size)
 
 
 class GeometricAttention(nn.Module):
-    """dchi_i^(l) = sum_j weight_ij alpha_ij^(l) Y^(l)(r_ij), one head per degree l.
-
-    The sum goes over one or more neighbourhoods, each with a filter and two weights per pair, one
-    for each direction: phi_ij twice in the local one, phi_chi in the spherical one.
-
-    Source: So3krates, geometric block, and eq. 14 for the spherical neighbourhood.
-    """
+    """The roles of atoms in `geometric_message`, with one head per degree."""
 
     config: So3kratesConfig
 
     def setup(self) -> None:
         self.coefficients = QueryAndKey(self.config, len(self.config.degrees))
 
-    def roles(self, x: Float[Array, "atoms F"]) -> Roles:
+    def __call__(self, x: Float[Array, "atoms F"]) -> Roles:
         return self.coefficients(x)
 
-    def __call__(
-        self,
-        x: Float[Array, "atoms F"],
-        neighbourhoods: Sequence[Neighbourhood],
-        filters: Sequence[Float[Array, "pairs F"]],
-        weights: Sequence[tuple[Float[Array, "pairs"], Float[Array, "pairs"]]],
-        record: bool,
-        switched: Sequence[Switched | None] | None = None,
-    ) -> tuple[Float[Array, "atoms m_tot"], list[BlockRecord]]:
-        degrees, roles = self.config.degrees, self.roles(x)
-        dchi, records = 0, []
-        for near, u_ij, both, switch in zip(
-            neighbourhoods, filters, weights, switched or [None] * len(filters), strict=True
-        ):
-            alphas = coefficients(*near.pairs.ends(roles), u_ij, len(degrees))
-            if switch is not None:
-                alphas = switch.applied(alphas)
-            dchi += near.pairs.collect(*geometric_messages(alphas, both, near.Y_ij, degrees))
-            if record:
-                alpha, weight = jnp.stack(alphas), jnp.stack(both)
-                size = jnp.abs(alpha) * weight[..., None] * degree_norms(near.Y_ij, degrees)
-                records.append(BlockRecord(alpha, weight, size))
-        return dchi, records
+
+class Message(NamedTuple):
+    """What j sends i over each pair, and what stands in front of it."""
+
+    value: Float[Array, "pairs width"]
+    alpha: Float[Array, "pairs channels"]
+    weight: Float[Array, "pairs"]  # the cutoff, or nearness in SPHC space
+
+
+def coefficient(
+    i: Roles,
+    j: Roles,
+    w_ij: Float[Array, "pairs F"],
+    heads: int,
+    switch: Float[Array, "pairs heads"] | None = None,
+) -> Float[Array, "pairs heads"]:
+    """alpha_ij = sum_f (q_i * w_ij * k_j) / sqrt(f) in each head, before the cutoff.
+
+    ``switch`` multiplies it: 1 as trained, 0 switched off.
+    """
+    scale = 1 / math.sqrt(w_ij.shape[-1] // heads)
+    alpha_ij = sum_within_heads(i.q * w_ij * j.k, heads) * scale
+    return alpha_ij if switch is None else alpha_ij * switch
+
+
+def feature_message(
+    i: Roles,
+    j: Roles,
+    w_ij: Float[Array, "pairs F"],
+    phi_ij: Float[Array, "pairs"],
+    heads: int,
+    switch: Float[Array, "pairs heads"] | None = None,
+) -> Message:
+    """dx_ij = concat_h phi_ij alpha_ij^h v_j^h.
+
+    Source: So3krates, feature block.
+    """
+    alpha_ij = coefficient(i, j, w_ij, heads, switch)
+    dx_ij = repeat_heads(phi_ij[:, None] * alpha_ij, j.v.shape[-1]) * j.v
+    return Message(dx_ij, alpha_ij, phi_ij)
+
+
+def geometric_message(
+    i: Roles,
+    j: Roles,
+    w_ij: Float[Array, "pairs F"],
+    phi_ij: Float[Array, "pairs"],
+    Y_ij: Float[Array, "pairs m_tot"],
+    degrees: tuple[int, ...],
+    switch: Float[Array, "pairs degrees"] | None = None,
+) -> Message:
+    """dchi_ij^(l) = phi_ij alpha_ij^(l) Y^(l)(r_ij), one head per degree l.
+
+    In the spherical neighbourhood phi_ij is phi_chi, and depends on who asks.
+
+    Source: So3krates, geometric block, and eq. 14 for the spherical neighbourhood.
+    """
+    alpha_ij = coefficient(i, j, w_ij, len(degrees), switch)
+    dchi_ij = repeat_degrees(phi_ij[:, None] * alpha_ij, degrees) * Y_ij
+    return Message(dchi_ij, alpha_ij, phi_ij)
+
+
+class BlockRecord(NamedTuple):
+    """Attention of one block for both directions of each pair: [0] first asks, [1] second asks."""
+
+    coefficient: Float[Array, "2 pairs channels"]  # alpha_ij
+    weight: Float[Array, "2 pairs"]  # what multiplies it: the cutoff, or nearness in SPHC space
+    contribution: Float[Array, "2 pairs channels"]  # length of what the pair adds
+
+    @classmethod
+    def of(
+        cls, to_first: Message, to_second: Message, degrees: tuple[int, ...] | None = None
+    ) -> BlockRecord:
+        """From messages both ways; ``degrees`` of a geometric one, whose channels they are."""
+        value, alpha, weight = map(jnp.stack, zip(to_first, to_second, strict=True))
+        if degrees is None:
+            size = safe_norm(value.reshape(*alpha.shape, -1))
+        else:
+            size = degree_norms(value, degrees)
+        return cls(alpha, weight, size)

@@ -4,9 +4,10 @@ Each architecture has a configuration of its own, `So3kratesConfig` or `GeomAttC
 rest of the package must know of a model, how far it sees and what it reads, both say in the same
 words: those of `ModelConfig`.
 
-Three forms of So3krates differ in a handful of places. ``variant`` names one of them and sets those
-places together; everything else has the paper's value as its default. Two of them are public, and
-"smooth" is the paper's form without its two kinks (see docs/pitfalls.md); it is the default.
+Three forms of So3krates differ in a handful of places, listed in `FORMS`. ``variant`` names one of
+them and sets those places together; everything else has the paper's value as its default. Two of
+them are public, and "smooth" is the paper's form without its two kinks (see docs/pitfalls.md); it
+is the default.
 
 =====================  ======================  ======================  ========================
 where                  "paper" (NeurIPS 2022)  "smooth"                "v0.3" (the later code)
@@ -31,26 +32,48 @@ from typing import Any, ClassVar, Literal, get_args
 
 from so3krates_lite.errors import UserError, require
 
-Variant = Literal["paper", "smooth", "v0.3"]
 SphcStart = Literal["mean", "smooth", "zero", "sum"]
 SphcInvariant = Literal["norm", "smooth", "contraction"]
 
-# what a variant sets where the configuration leaves it open: SPHC start and invariant
-_OF_VARIANT: dict[Variant, tuple[SphcStart, SphcInvariant]] = {
-    "paper": ("mean", "norm"),
-    "smooth": ("smooth", "smooth"),
-    "v0.3": ("zero", "contraction"),
+Exchange = Literal["selfmix", "gated"]
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form of So3krates: what it sets where a configuration leaves it open, and two things more.
+
+    Args:
+        sphc_start, sphc_invariant: as in `So3kratesConfig`
+        radial_hidden, spherical_hidden: hidden widths of the filter networks; None: F and F / 4
+        exchange: how x and chi meet within an atom, see `exchange`
+        biases: in the maps to q, k and v
+    """
+
+    sphc_start: SphcStart
+    sphc_invariant: SphcInvariant
+    radial_hidden: int | None
+    spherical_hidden: int | None
+    exchange: Exchange
+    biases: bool
+
+
+FORMS = {
+    "paper": Form("mean", "norm", 128, 32, "selfmix", biases=True),
+    "smooth": Form("smooth", "smooth", 128, 32, "selfmix", biases=True),
+    "v0.3": Form("zero", "contraction", None, None, "gated", biases=False),
 }
 
 
 class ModelConfig:
     """What every model's configuration tells the rest of the package.
 
-    ``architecture`` names the model; `cutoff` (Å) is the radius of the neighbourhood, infinite for
-    a model that takes all pairs; the other four are false or None unless a model has them.
+    ``architecture`` names the model, ``blocks`` its kinds of attention (see `record.blocks`);
+    ``cutoff`` (Å) is the radius of the neighbourhood, infinite for a model that takes all pairs;
+    the other four are false or None unless a model has them.
     """
 
     architecture: ClassVar[str]
+    blocks: tuple[str, ...]
     cutoff: float
     long_cutoff: float | None = None
     is_nonlocal: bool = False
@@ -90,7 +113,7 @@ class So3kratesConfig(ModelConfig):
     """Configuration of So3krates.
 
     Args:
-        variant: which form is computed, "paper", "smooth" or "v0.3"
+        variant: which form is computed, one of `FORMS`
         features: F, width of the invariant features x; divisible by ``heads`` and by the number of
             degrees
         layers: how often the layer is applied, each time with its own weights
@@ -122,7 +145,7 @@ class So3kratesConfig(ModelConfig):
 
     architecture: ClassVar[str] = "so3krates"
 
-    variant: Variant = "smooth"
+    variant: str = "smooth"
     features: int = 132
     layers: int = 6
     degrees: tuple[int, ...] = (1, 2, 3)
@@ -142,14 +165,18 @@ class So3kratesConfig(ModelConfig):
     filter_polynomials: int | None = None
 
     @property
-    def mixes_degrees(self) -> bool:
-        """Whether it is of the paper's form: self-mixing exchange, and biases in q, k and v."""
-        return self.variant != "v0.3"
+    def form(self) -> Form:
+        """What the variant sets."""
+        return FORMS[self.variant]
 
     @property
     def is_nonlocal(self) -> bool:
         """Whether there is a spherical neighbourhood."""
         return self.spherical_radius is not None
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        return ("feature", "geometric") + (("spherical",) if self.is_nonlocal else ())
 
     @property
     def is_cut_at_pairs(self) -> bool:
@@ -161,7 +188,7 @@ class So3kratesConfig(ModelConfig):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
 
-        variants = tuple(_OF_VARIANT)
+        variants = tuple(FORMS)
         require(self.variant in variants, "variant", self.variant, f"one of {variants}")
         degrees = self.degrees
         possible = isinstance(degrees, Sequence) and all(_is_whole(l, least=0) for l in degrees)
@@ -199,12 +226,10 @@ class So3kratesConfig(ModelConfig):
                 self.features,
                 f"a multiple of the {what}, {parts}, since the attention heads share them",
             )
-        paper = self.mixes_degrees
-        settle("radial_hidden", 128 if paper else self.features)
-        settle("spherical_hidden", 32 if paper else max(self.features // 4, 1))
-        start, invariant = _OF_VARIANT[self.variant]
-        settle("sphc_start", start)
-        settle("sphc_invariant", invariant)
+        settle("radial_hidden", self.form.radial_hidden or self.features)
+        settle("spherical_hidden", self.form.spherical_hidden or max(self.features // 4, 1))
+        settle("sphc_start", self.form.sphc_start)
+        settle("sphc_invariant", self.form.sphc_invariant)
         for name, choices in (
             ("sphc_start", get_args(SphcStart)),
             ("sphc_invariant", get_args(SphcInvariant)),
@@ -228,6 +253,7 @@ class GeomAttConfig(ModelConfig):
     """
 
     architecture: ClassVar[str] = "geomatt"
+    blocks: ClassVar[tuple[str, ...]] = ("correlation",)
     cutoff: ClassVar[float] = math.inf
 
     orders: tuple[int, ...] = (2, 3, 4)
@@ -301,9 +327,7 @@ class GeomAttConfig(ModelConfig):
         return 4 * matrices * atoms**2 * itemsize
 
 
-ARCHITECTURES: dict[str, type[ModelConfig]] = {
-    cls.architecture: cls for cls in (So3kratesConfig, GeomAttConfig)
-}
+ARCHITECTURES = {cls.architecture: cls for cls in ModelConfig.__subclasses__()}
 
 
 def _is_whole(value: object, least: int) -> bool:

@@ -88,3 +88,6 @@ class GatedExchange(nn.Module):
         inputs = jnp.concatenate([x, degree_invariants(chi, self.config)], axis=-1)
         gates = nn.Dense(F + len(degrees), name="gates")(inputs)
         return x + gates[:, :F], chi + repeat_degrees(gates[:, F:], degrees) * chi
+
+
+EXCHANGES = {"selfmix": SelfMixExchange, "gated": GatedExchange}

@@ -8,6 +8,7 @@ surroundings look alike are close in SPHC space, however far apart they are.
 from __future__ import annotations
 
 import flax.linen as nn
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from so3krates_lite.config import So3kratesConfig
@@ -49,3 +50,10 @@ class SphericalFilter(nn.Module):
             radial = nn.Dense(config.features, use_bias=False, name="radial")(e_ij)
         spherical = FilterMLP(config.spherical_hidden, config.features, name="spherical")(n_ij)
         return radial + spherical
+
+    def parameters(self, dtype: jnp.dtype) -> dict:
+        """Its parameters, for `apply` as a plain function: pairs may be met pass by pass."""
+        if self.is_initializing():
+            K = self.config.filter_polynomials or self.config.radial_functions
+            self(jnp.zeros((1, K), dtype), jnp.zeros((1, len(self.config.degrees)), dtype))
+        return self.variables["params"]

@@ -26,20 +26,12 @@ from jaxtyping import Array, Float, Int
 
 from so3krates_lite.config import GeomAttConfig
 from so3krates_lite.embedding import N_ELEMENTS
-from so3krates_lite.passes import Collect
+from so3krates_lite.passes import Collect, collect_at_once
 from so3krates_lite.safe import safe_norm
 from so3krates_lite.structures.graph import Batch, PairVectors
 
 # the original's uniform draw for elements, between -sqrt(6/F) and sqrt(6/F)
 table_init = nn.initializers.variance_scaling(2.0, "fan_in", "uniform", out_axis=0)
-
-
-class GeomAttRecord(NamedTuple):
-    """What the model did: of each order C_ij, before it is divided by the number of orders, and
-    the length of the messages |W v_j + b|."""
-
-    coefficient: Float[Array, "layers graphs atoms atoms orders"]  # receiver, sender
-    message: Float[Array, "layers graphs atoms orders"]
 
 
 def density(distance: Float[Array, "*any"], config: GeomAttConfig) -> Float[Array, "*any D"]:
@@ -160,6 +152,9 @@ class Stream(nn.Module):
     """Layers v_i <- v_i + sum_j alpha_ij (W v_j + b) with alpha = C / N_s; no softmax, and i = j
     takes part.
 
+    The collection "switches" may hold factors on C, by [layer, graph, receiver, sender]; the
+    collection "attention", where mutable, takes C and the lengths of the messages W v_j + b.
+
     Source: Frank & Chmiela 2021, stream of order k; N_s is the number of streams.
     """
 
@@ -168,24 +163,21 @@ class Stream(nn.Module):
 
     @nn.compact
     def __call__(
-        self,
-        v: Float[Array, "graphs atoms F"],
-        geometry: Geometry,
-        switched: Float[Array, "layers graphs atoms atoms"] | None = None,
-    ) -> tuple[
-        Float[Array, "graphs atoms F"],
-        Float[Array, "layers graphs atoms atoms"],
-        Float[Array, "layers graphs atoms"],
-    ]:
+        self, v: Float[Array, "graphs atoms F"], geometry: Geometry
+    ) -> Float[Array, "graphs atoms F"]:
         C = Correlator(self.config, self.order, name="correlator")(geometry)
-        C = C if switched is None else C * switched
+        if self.has_variable("switches", "correlation"):
+            C = C * self.get_variable("switches", "correlation")
         alpha = C / len(self.config.orders)
         lengths = []
         for layer in range(self.config.layers):
             message = linear(v.shape[-1], self.config.features, f"value_{layer}")(v)
             v = v + alpha[layer] @ message
             lengths.append(safe_norm(message))
-        return v, C, jnp.stack(lengths)
+        if self.is_mutable_collection("attention") and not self.is_initializing():
+            self.put_variable("attention", "coefficient", C)
+            self.put_variable("attention", "message", jnp.stack(lengths))
+        return v
 
 
 def linear(width: int, features: int, name: str) -> nn.Dense:
@@ -197,8 +189,7 @@ def linear(width: int, features: int, name: str) -> nn.Dense:
 class GeomAtt(nn.Module):
     """Energy of each atom of a batch, in the network's own unit and without shifts; 0 for padding.
 
-    Called with ``record=True`` it also returns a `GeomAttRecord`; the parameters are the same.
-    ``switches`` holds factors on the correlations, as the block "correlation".
+    Collections "attention" and "switches" are those of its streams.
     Invariant under rotation, reflection, translation and permutation of equal atoms, since
     distances alone go in. Not size-consistent: without a cutoff, and with biases in the maps, atoms
     far apart still correlate.
@@ -207,35 +198,27 @@ class GeomAtt(nn.Module):
     """
 
     config: GeomAttConfig
+    collect: Collect = collect_at_once  # no use here: pairs are few and cheap
+
+    def switches(
+        self, factors: dict[str, Float[Array, "layers graphs atoms atoms orders"]]
+    ) -> dict:
+        """The collection "switches" of factors on the one block, C of [receiver, sender]."""
+        of_orders = jnp.moveaxis(factors["correlation"], -1, 0)
+        named = zip(self.config.orders, of_orders, strict=True)
+        return {f"order_{k}": {"correlation": factor} for k, factor in named}
 
     @nn.compact
-    def __call__(
-        self,
-        batch: Batch,
-        vectors: PairVectors,
-        record: bool = False,
-        switches: dict[str, Float[Array, "layers graphs atoms atoms orders"]] | None = None,
-        collect: Collect | None = None,  # no use here: pairs are few and cheap
-    ) -> tuple[Float[Array, "graphs atoms"], GeomAttRecord | None]:
+    def __call__(self, batch: Batch, vectors: PairVectors) -> Float[Array, "graphs atoms"]:
         config = self.config
         geometry = Geometry.of(batch, vectors, config)
         shape = (N_ELEMENTS, config.features)
         table = self.param("embedding", table_init, shape, geometry.rho.dtype)
         v = table[batch.numbers]
-        factors = (switches or {}).get("correlation")
-        streams = [
-            Stream(config, k, name=f"order_{k}")(
-                v, geometry, None if factors is None else factors[..., n]
-            )
-            for n, k in enumerate(config.orders)
-        ]
-        out, C, message = zip(*streams, strict=True)
+        out = [Stream(config, k, name=f"order_{k}")(v, geometry) for k in config.orders]
 
         v = jnp.concatenate(out, axis=-1)
         width = v.shape[-1]
         hidden = linear(width, width // 2, "head_hidden")(v)
         energy = linear(width // 2, 1, "head_out")(shifted_softplus(hidden))[..., 0]
-        energy = jnp.where(batch.atom_mask, energy, 0)
-        if not record:
-            return energy, None
-        return energy, GeomAttRecord(jnp.stack(C, axis=-1), jnp.stack(message, axis=-1))
+        return jnp.where(batch.atom_mask, energy, 0)

@@ -58,6 +58,13 @@ def spherical_harmonics(
     return values[..., columns_of_degrees(degrees)].astype(vector.dtype)
 
 
+def turned(
+    Y_ij: Float[Array, "*pairs m_tot"], degrees: tuple[int, ...]
+) -> Float[Array, "*pairs m_tot"]:
+    """Y(r_ji) from Y(r_ij): the sign (-1)^l for every component."""
+    return Y_ij * jnp.asarray(parity_of_component(degrees), Y_ij.dtype)
+
+
 def repeat_degrees(
     per_degree: Float[Array, "*any degrees"], degrees: tuple[int, ...]
 ) -> Float[Array, "*any m_tot"]:

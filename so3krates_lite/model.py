@@ -7,6 +7,7 @@ the SPHCs from the neighbourhood, applies the layers, and reads an energy per at
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -20,47 +21,27 @@ from so3krates_lite.attention import (
     BlockRecord,
     FeatureAttention,
     GeometricAttention,
+    Message,
     Neighbourhood,
-    Switched,
-    coefficients,
-    feature_messages,
-    geometric_messages,
+    Roles,
+    feature_message,
+    geometric_message,
 )
 from so3krates_lite.basis import cosine_cutoff, polynomial_basis, radial_basis
 from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.embedding import N_ELEMENTS, ElectronEmbedding, table_init
-from so3krates_lite.exchange import GatedExchange, SelfMixExchange
+from so3krates_lite.exchange import EXCHANGES
 from so3krates_lite.filters import SphericalFilter
-from so3krates_lite.harmonics import (
-    degree_invariants,
-    parity_of_component,
-    sphc_length,
-    spherical_harmonics,
-)
-from so3krates_lite.passes import FILTERS_KEPT, PAIRS_KEPT, Collect, pairs_per_pass
+from so3krates_lite.harmonics import degree_invariants, sphc_length, spherical_harmonics, turned
+from so3krates_lite.passes import FILTERS_KEPT, PAIRS_KEPT, Collect, collect_at_once
 from so3krates_lite.safe import safe_norm
 from so3krates_lite.spherical import spherical_weights
 from so3krates_lite.structures.graph import Batch, PairList, Pairs, PairVectors
 
-# factors on the coefficients of a block, by [receiver, sender]: 1 as trained, 0 switched off
-Switches = dict[str, Float[Array, "layers graphs atoms atoms channels"]]
-
-
-class LayerRecord(NamedTuple):
-    """What one layer did: attention of each block and the SPHCs it left behind."""
-
-    feature: BlockRecord
-    geometric: BlockRecord
-    chi: Float[Array, "atoms m_tot"]
-    spherical: BlockRecord | None = None  # geometric attention in the spherical neighbourhood
-    sphc_distance: Float[Array, "far_pairs"] | None = None  # by which that one was found
-
-
-class ModelRecord(NamedTuple):
-    """What the model did; `layers` has a leading axis over layers."""
-
-    chi_start: Float[Array, "atoms m_tot"]
-    layers: LayerRecord
+# x and chi
+State = tuple[Float[Array, "atoms F"], Float[Array, "atoms m_tot"]]
+# what goes one way over every pair, by block
+Sent = dict[str, Message]
 
 
 def sphc_start(local: Neighbourhood, config: So3kratesConfig) -> Float[Array, "atoms m_tot"]:
@@ -75,8 +56,7 @@ def sphc_start(local: Neighbourhood, config: So3kratesConfig) -> Float[Array, "a
     """
     phi_ij = local.phi_ij[:, None]
     forth = phi_ij * local.Y_ij
-    parity = jnp.asarray(parity_of_component(config.degrees), forth.dtype)
-    chi = local.pairs.collect(forth, forth * parity)
+    chi = local.pairs.collect(forth, turned(forth, config.degrees))
     if config.sphc_start == "zero":
         return jnp.zeros_like(chi)
     if config.sphc_start == "sum":
@@ -87,93 +67,146 @@ def sphc_start(local: Neighbourhood, config: So3kratesConfig) -> Float[Array, "a
     return jnp.where(C > 0, chi / jnp.where(C > 0, C, 1), 0)
 
 
+class Atoms(NamedTuple):
+    """What pairs read of their atoms: the SPHCs, and how an atom takes part in each attention."""
+
+    chi: Float[Array, "atoms m_tot"]
+    feature: Roles
+    geometric: Roles
+
+
 class Layer(nn.Module):
-    """One So3krates layer: filters, two attentions side by side, exchange within each atom."""
+    """One So3krates layer: two attentions move x and chi side by side, then both meet in each atom.
+
+        w_ij, u_ij = filters of d_ij and chi_j - chi_i
+        dx_i       = sum_j phi_ij (q_i . w_ij . k_j) v_j             `feature_message`
+        dchi_i     = sum_j phi_ij (q'_i . u_ij . k'_j) Y(r_ij)       `geometric_message`
+        x, chi     = exchange(x + dx, chi + dchi)
+
+    With a spherical neighbourhood dchi has a second sum, over those who are near in SPHC space.
+    ``collect`` is how sums over pairs are taken, see `passes`.
+
+    The collection "switches" may hold factors on the coefficients of a block, by [graph, receiver,
+    sender, channel]: 1 as trained, 0 switched off. The collection "attention", where mutable, takes
+    a `BlockRecord` of every block, and chi.
+    """
 
     config: So3kratesConfig
-    record: bool = False
-    collect: Collect | None = None  # how pairs are collected in passes; None: all at once
+    collect: Collect = collect_at_once
 
     @nn.compact
     def __call__(
-        self,
-        state: tuple[Float[Array, "atoms F"], Float[Array, "atoms m_tot"]],
-        switched: dict[str, Switched],
-        local: Neighbourhood,
-        far: Neighbourhood | None,
-    ) -> tuple[tuple[Float[Array, "atoms F"], Float[Array, "atoms m_tot"]], LayerRecord | None]:
+        self, state: State, local: Neighbourhood, far: Neighbourhood | None
+    ) -> tuple[State, None]:
         config = self.config
-        feature_filter = SphericalFilter(config, name="feature_filter")
-        geometric_filter = SphericalFilter(config, name="geometric_filter")
-        feature_attention = FeatureAttention(config, name="feature_attention")
-        geometric_attention = GeometricAttention(config, name="geometric_attention")
-        exchange = SelfMixExchange if config.mixes_degrees else GatedExchange
-        exchange = exchange(config, name="exchange")
         x, chi = state
+        names = "feature_filter", "geometric_filter"
+        filters = [SphericalFilter(config, name=name).parameters(x.dtype) for name in names]
+        feature = FeatureAttention(config, name="feature_attention")(x)
+        geometric = GeometricAttention(config, name="geometric_attention")(x)
+        atoms = Atoms(chi, feature, geometric)
 
-        if self.collect is not None:
-            networks = [part.variables["params"] for part in (feature_filter, geometric_filter)]
-            atoms = chi, feature_attention.roles(x), geometric_attention.roles(x)
-            of_pairs = local.e_ij, local.phi_ij, local.Y_ij
-            messages = partial(local_messages, config=config)
-            size = pairs_per_pass(len(local.phi_ij))
-            dx, dchi = self.collect(messages, size, networks, atoms, of_pairs, local.pairs)
-            # kept for the reverse sweep, which else would go through the passes once more
-            dx, dchi = checkpoint_name((dx, dchi), "collected")
-            return exchange(x + dx, chi + dchi), None
-
-        chi_i, chi_j = local.pairs.ends(chi)
-        n_ij = degree_invariants(chi_j - chi_i, config)
-        w_ij = checkpoint_name(feature_filter(local.e_ij, n_ij), "filters")
-        neighbourhoods = [local]
-        filters = [checkpoint_name(geometric_filter(local.e_ij, n_ij), "filters")]
-        weights = [(local.phi_ij, local.phi_ij)]
-        X_ij = None
+        moved = self.attend(local_messages, self.collect, filters, atoms, local)
+        dx, dchi = moved["feature"], moved["geometric"]
         if far is not None:
-            chi_i, chi_j = far.pairs.ends(chi)
-            X_ij = safe_norm(chi_j - chi_i)
-            far_by = sphc_length(chi_j - chi_i, config), far.phi_ij, far.pairs
-            neighbourhoods.append(far)
-            n_ij = degree_invariants(chi_j - chi_i, config)
-            filters.append(geometric_filter(far.e_ij, n_ij))
-            weights.append(spherical_weights(*far_by, config.spherical_radius))
+            near = far._replace(phi_ij=self.nearness(chi, far))
+            dchi += self.attend(far_messages, collect_at_once, filters, atoms, near)["spherical"]
+        x, chi = EXCHANGES[config.form.exchange](config, name="exchange")(x + dx, chi + dchi)
+        self.record(chi=chi)
+        return (x, chi), None
 
-        dx, feature = feature_attention(x, w_ij, local, self.record, switched.get("feature"))
-        switches = [switched.get(block) for block in ("geometric", "spherical")]
-        dchi, geometric = geometric_attention(
-            x, neighbourhoods, filters, weights, self.record, switches[: len(neighbourhoods)]
-        )
+    def attend(
+        self,
+        messages: Callable[..., tuple[Sent, Sent]],
+        collect: Collect,
+        filters: list[dict],
+        atoms: Atoms,
+        near: Neighbourhood,
+    ) -> dict[str, Float[Array, "atoms width"]]:
+        """For every atom and block, the sum of what its pairs send it."""
+        messages, switches = partial(messages, config=self.config), ({}, {})
+        for block, factors in self.variables.get("switches", {}).items():
+            for one_way, entries in zip(switches, near.pairs.entries(factors), strict=True):
+                one_way[block] = entries
+        of_pairs = near.e_ij, near.phi_ij, near.Y_ij, switches
+        if self.is_recording:
+            to_first, to_second = messages(filters, *near.pairs.ends(atoms), of_pairs)
+            for block, message in to_first.items():
+                degrees = None if block == "feature" else self.config.degrees
+                self.record(**{block: BlockRecord.of(message, to_second[block], degrees)})
 
-        x, chi = exchange(x + dx, chi + dchi)
-        if not self.record:
-            return (x, chi), None
-        spherical = geometric[1] if far is not None else None
-        return (x, chi), LayerRecord(feature, geometric[0], chi, spherical, X_ij)
+        def values(*inputs) -> tuple[dict[str, Array], dict[str, Array]]:
+            return tuple({name: m.value for name, m in way.items()} for way in messages(*inputs))
+
+        return collect(values, filters, atoms, of_pairs, near.pairs)
+
+    def nearness(
+        self, chi: Float[Array, "atoms m_tot"], far: Neighbourhood
+    ) -> tuple[Float[Array, "pairs"], Float[Array, "pairs"]]:
+        """phi_chi of every pair, as its first and as its second atom sees the other."""
+        chi_i, chi_j = far.pairs.ends(chi)
+        self.record(sphc_distance=safe_norm(chi_j - chi_i))
+        length = sphc_length(chi_j - chi_i, self.config)
+        return spherical_weights(length, far.phi_ij, far.pairs, self.config.spherical_radius)
+
+    @property
+    def is_recording(self) -> bool:
+        return self.is_mutable_collection("attention") and not self.is_initializing()
+
+    def record(self, **values: Array | BlockRecord) -> None:
+        if self.is_recording:
+            for name, value in values.items():
+                self.put_variable("attention", name, value)
 
 
 def local_messages(
-    networks: list[dict], first: tuple, second: tuple, of_pairs: tuple, config: So3kratesConfig
-) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """What pairs of the local neighbourhood add to x and chi of their first and second atoms.
-
-    The same as the layer's attentions compute of all pairs, for the pairs of one pass.
+    filters: list[dict], first: Atoms, second: Atoms, of_pairs: tuple, config: So3kratesConfig
+) -> tuple[Sent, Sent]:
+    """What pairs of the local neighbourhood send to their first and to their second atoms.
 
     Args:
-        networks: parameters of the feature filter and of the geometric filter
-        first, second: chi and the roles in feature and geometric attention, of each pair's atoms
-        of_pairs: e_ij, phi_ij and Y_ij
+        filters: parameters of the feature filter and of the geometric filter
+        first, second: what is read of each pair's atoms
+        of_pairs: e_ij, phi_ij, Y_ij, and factors on coefficients both ways, by block
         config: of the model
     """
-    e_ij, phi_ij, Y_ij = of_pairs
-    (chi_i, *roles_i), (chi_j, *roles_j) = first, second
-    n_ij = degree_invariants(chi_j - chi_i, config)
+    e_ij, phi_ij, Y_ij, switches = of_pairs
+    n_ij = degree_invariants(second.chi - first.chi, config)
     network = SphericalFilter(config, parent=None)
-    w_ij, u_ij = (network.apply({"params": params}, e_ij, n_ij) for params in networks)
-    alphas = coefficients(roles_i[0], roles_j[0], w_ij, config.heads)
-    x_i, x_j = feature_messages(roles_i[0], roles_j[0], alphas, phi_ij)
-    alphas = coefficients(roles_i[1], roles_j[1], u_ij, len(config.degrees))
-    chi_i, chi_j = geometric_messages(alphas, (phi_ij, phi_ij), Y_ij, config.degrees)
-    return (x_i, chi_i), (x_j, chi_j)
+    w_ij, u_ij = (
+        checkpoint_name(network.apply({"params": params}, e_ij, n_ij), "filters")
+        for params in filters
+    )
+
+    def one_way(i: Atoms, j: Atoms, Y_ij: Array, switch: dict[str, Array]) -> Sent:
+        at = switch.get
+        dx = feature_message(i.feature, j.feature, w_ij, phi_ij, config.heads, at("feature"))
+        roles = i.geometric, j.geometric
+        dchi = geometric_message(*roles, u_ij, phi_ij, Y_ij, config.degrees, at("geometric"))
+        return {"feature": dx, "geometric": dchi}
+
+    Y_ji = turned(Y_ij, config.degrees)
+    return one_way(first, second, Y_ij, switches[0]), one_way(second, first, Y_ji, switches[1])
+
+
+def far_messages(
+    filters: list[dict], first: Atoms, second: Atoms, of_pairs: tuple, config: So3kratesConfig
+) -> tuple[Sent, Sent]:
+    """The same for the spherical neighbourhood, where phi_ij and phi_ji are two."""
+    e_ij, (phi_ij, phi_ji), Y_ij, switches = of_pairs
+    n_ij = degree_invariants(second.chi - first.chi, config)
+    u_ij = SphericalFilter(config, parent=None).apply({"params": filters[1]}, e_ij, n_ij)
+
+    def one_way(i: Atoms, j: Atoms, phi_ij: Array, Y_ij: Array, switch: dict[str, Array]) -> Sent:
+        roles, at = (i.geometric, j.geometric), switch.get
+        dchi = geometric_message(*roles, u_ij, phi_ij, Y_ij, config.degrees, at("spherical"))
+        return {"spherical": dchi}
+
+    Y_ji = turned(Y_ij, config.degrees)
+    return (
+        one_way(first, second, phi_ij, Y_ij, switches[0]),
+        one_way(second, first, phi_ji, Y_ji, switches[1]),
+    )
 
 
 class EnergyHead(nn.Module):
@@ -189,29 +222,25 @@ class EnergyHead(nn.Module):
 class So3krates(nn.Module):
     """Energy of each atom of a batch, in the network's own unit and without shifts; 0 for padding.
 
-    Called with ``record=True`` it also returns a `ModelRecord`; the parameters are the same.
-    ``switches`` holds factors on attention coefficients, by block. ``collect`` lets many pairs be
-    computed in passes, at the price of all derivatives but one, see `passes`.
+    ``collect`` lets many pairs be computed in passes, at the price of all derivatives but one, see
+    `passes`. Applied with a mutable collection "attention" it leaves there what every layer
+    attended to (with a leading axis over layers) and the SPHCs at the start; a collection
+    `switches` sets factors on its coefficients. The parameters are the same.
 
     Source: Frank, Unke & Müller, NeurIPS 2022.
     """
 
     config: So3kratesConfig
+    collect: Collect = collect_at_once
+
+    @staticmethod
+    def switches(factors: dict[str, Float[Array, "layers graphs atoms atoms channels"]]) -> dict:
+        """The collection "switches" of factors by block, on alpha of [receiver, sender]."""
+        return {"layers": factors}
 
     @nn.compact
-    def __call__(
-        self,
-        batch: Batch,
-        vectors: PairVectors,
-        record: bool = False,
-        switches: Switches | None = None,
-        collect: Collect | None = None,
-    ) -> tuple[Float[Array, "graphs atoms"], ModelRecord | None]:
+    def __call__(self, batch: Batch, vectors: PairVectors) -> Float[Array, "graphs atoms"]:
         config = self.config
-        lists = {"feature": batch.local, "geometric": batch.local, "spherical": batch.spherical}
-        switched = {
-            block: Switched.of(factors, lists[block]) for block, factors in (switches or {}).items()
-        }
         local, far = neighbourhoods(batch, vectors, config)
 
         shape = (N_ELEMENTS, config.features)
@@ -225,33 +254,30 @@ class So3krates(nn.Module):
             parts.append(spin(batch.unpaired_electrons, batch))
         x = sum(parts) / math.sqrt(len(parts))
         chi = sphc_start(local, config)
-        chi_start = chi
+        if self.is_mutable_collection("attention"):
+            self.put_variable("attention", "chi_start", chi)
 
-        number = len(local.phi_ij)
-        if record or switched or far is not None or pairs_per_pass(number) == number:
-            collect = None
         # Of each layer only x and chi (and what its passes have collected) are kept for the reverse
         # sweep, which computes the rest anew: less memory to write and read, which costs more than
         # the arithmetic. Filters are most of that, in one row per pair; few pairs fit the cache as
         # they are.
-        layer = Layer
+        layer, number = Layer, len(local.phi_ij)
         if number > PAIRS_KEPT:
             names = ("collected", "filters") if number <= FILTERS_KEPT else ("collected",)
             kept = jax.checkpoint_policies.save_only_these_names(*names)
             layer = nn.remat(Layer, prevent_cse=False, policy=kept)
         layers = nn.scan(
             layer,
-            variable_axes={"params": 0},
+            variable_axes={"params": 0, "attention": 0, "switches": 0},
             split_rngs={"params": True},
-            in_axes=(0, nn.broadcast, nn.broadcast),
+            in_axes=nn.broadcast,
             length=config.layers,
             check_constancy_invariants=False,  # saves tracing the layer a second time
-        )(config, record, collect, name="layers")
-        (x, chi), layer_records = layers((x, chi), switched, local, far)
+        )(config, self.collect, name="layers")
+        (x, chi), _ = layers((x, chi), local, far)
 
         energy = EnergyHead(config.features, name="energy_head")(x).reshape(batch.numbers.shape)
-        energy = jnp.where(batch.atom_mask, energy, 0)
-        return energy, ModelRecord(chi_start, layer_records) if record else None
+        return jnp.where(batch.atom_mask, energy, 0)
 
 
 def filter_basis(

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Bool, Int
 
@@ -65,29 +66,65 @@ def map_in_passes(function: Callable[[Batch], Tree], batch: Batch) -> Tree:
     return _joined(results, graphs)
 
 
-# What two atoms of a pair send each other, from parameters, their values, and the pair's own.
+# What two atoms of a pair send each other, from parameters, their values, and the pair's own; and
+# how all that is collected at each atom.
 Messages = Callable[[Any, Tree, Tree, Any], tuple[Tree, Tree]]
-Collect = Callable[[Messages, int, Any, Tree, Any, Pairs], Tree]
+Collect = Callable[[Messages, Any, Tree, Any, Pairs], Tree]
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def collect_for_reverse(
-    messages: Messages, size: int, parameters: Any, atoms: Tree, of_pairs: Any, pairs: Pairs
+def collect_at_once(
+    messages: Messages, parameters: Any, atoms: Tree, of_pairs: Any, pairs: Pairs
 ) -> Tree:
-    """For every atom the sum of what its pairs bring it, computed ``size`` pairs at a time.
-
-    The reverse sweep goes through the passes again and computes each anew: of pairs nothing is
-    kept but what is given. It is written out here since JAX's own would make, in every pass, an
-    array of the size of all atoms. It is the only derivative that this function has.
+    """For every atom the sum of what its pairs bring it.
 
     Args:
         messages: what a pair sends to its first and to its second atom, as ``messages(parameters,
-            values of first atoms, values of second atoms, of_pairs)``; zero where ``of_pairs`` is
-        size: pairs in a pass
+            values of first atoms, values of second atoms, of_pairs)``; in passes it has to be zero
+            where ``of_pairs`` is
         parameters: a tree of arrays
         atoms: a tree of arrays over atoms
         of_pairs: a tree of arrays over pairs
         pairs: which atoms they are
+    """
+    return jax.tree.map(pairs.collect, *messages(parameters, *pairs.ends(atoms), of_pairs))
+
+
+def collect_for_reverse(
+    messages: Messages, parameters: Any, atoms: Tree, of_pairs: Any, pairs: Pairs
+) -> Tree:
+    """The same, in passes where there are more pairs than one pass takes.
+
+    It then has no derivative but the reverse one, and that once.
+    """
+    return _collect(_in_passes, messages, parameters, atoms, of_pairs, pairs)
+
+
+def collect_for_forward(
+    messages: Messages, parameters: Any, atoms: Tree, of_pairs: Any, pairs: Pairs
+) -> Tree:
+    """The same where a forward derivative is taken, with the parameters held fixed; what comes of
+    it has a reverse derivative, as the gradient of a force loss needs it."""
+    return _collect(_in_passes_forward, messages, parameters, atoms, of_pairs, pairs)
+
+
+def _collect(in_passes: Callable, messages: Messages, *inputs: Any) -> Tree:
+    number = len(inputs[-1].first)
+    size = pairs_per_pass(number)
+    if size == number:
+        return collect_at_once(messages, *inputs)
+    # kept for the reverse sweep, which else would go through the passes once more
+    return checkpoint_name(in_passes(messages, size, *inputs), "collected")
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _in_passes(
+    messages: Messages, size: int, parameters: Any, atoms: Tree, of_pairs: Any, pairs: Pairs
+) -> Tree:
+    """`collect_at_once` of ``size`` pairs at a time.
+
+    The reverse sweep goes through the passes again and computes each anew: of pairs nothing is
+    kept but what is given. It is written out here since JAX's own would make, in every pass, an
+    array of the size of all atoms. It is the only derivative that this function has.
     """
 
     def add(sums: Tree, part: tuple) -> tuple[Tree, None]:
@@ -104,7 +141,7 @@ def collect_for_reverse(
 
 def _forwards(messages, size, parameters, atoms, of_pairs, pairs):
     inputs = (parameters, atoms, of_pairs, pairs)
-    return collect_for_reverse(messages, size, *inputs), inputs
+    return _in_passes(messages, size, *inputs), inputs
 
 
 def _backwards(messages, size, inputs, slope):
@@ -123,19 +160,17 @@ def _backwards(messages, size, inputs, slope):
     return *slopes, _joined(at_pairs, len(pairs.first)), None
 
 
-collect_for_reverse.defvjp(_forwards, _backwards)
+_in_passes.defvjp(_forwards, _backwards)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def collect_for_forward(
+def _in_passes_forward(
     messages: Messages, size: int, parameters: Any, atoms: Tree, of_pairs: Any, pairs: Pairs
 ) -> Tree:
-    """The same where a forward derivative is taken, with the parameters held fixed; what comes of
-    it has a reverse derivative, as the gradient of a force loss needs it."""
-    return collect_for_reverse(messages, size, parameters, atoms, of_pairs, pairs)
+    return _in_passes(messages, size, parameters, atoms, of_pairs, pairs)
 
 
-@partial(collect_for_forward.defjvp, symbolic_zeros=True)
+@partial(_in_passes_forward.defjvp, symbolic_zeros=True)
 def _along(messages, size, primals, tangents):
     parameters, atoms, of_pairs, pairs = primals
     moved, *others, _ = tangents
@@ -153,7 +188,7 @@ def _along(messages, size, primals, tangents):
         return tuple(zip(sent, change, strict=True))
 
     both = (atoms, d_atoms), (of_pairs, d_pairs)
-    return collect_for_reverse(with_slopes, size, parameters, *both, pairs)
+    return _in_passes(with_slopes, size, parameters, *both, pairs)
 
 
 def _is_zero(tangent: Any) -> bool:

@@ -12,7 +12,7 @@ import dataclasses
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property, partial, wraps
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,11 +25,11 @@ from jaxtyping import Array, Float, Int
 from so3krates_lite.config import GeomAttConfig, ModelConfig, So3kratesConfig
 from so3krates_lite.embedding import N_ELEMENTS
 from so3krates_lite.errors import UserError
-from so3krates_lite.geomatt import GeomAtt, GeomAttRecord
-from so3krates_lite.model import ModelRecord, So3krates, Switches, count_parameters
-from so3krates_lite.passes import Collect, collect_for_reverse, map_in_passes
+from so3krates_lite.geomatt import GeomAtt
+from so3krates_lite.model import So3krates, count_parameters
+from so3krates_lite.passes import Collect, collect_at_once, collect_for_reverse, map_in_passes
 from so3krates_lite.record.attention_record import AttentionRecord
-from so3krates_lite.record.from_network import attention_record, joined
+from so3krates_lite.record.from_network import joined, of_geomatt, of_so3krates
 from so3krates_lite.runtime import files
 from so3krates_lite.runtime.settings import (
     Compiled,
@@ -40,7 +40,7 @@ from so3krates_lite.runtime.settings import (
 from so3krates_lite.structures.batching import NEUTRAL, electrons_read, make_batch
 from so3krates_lite.structures.buckets import bucketed_batches
 from so3krates_lite.structures.frames import Frames
-from so3krates_lite.structures.graph import Batch, pair_vectors
+from so3krates_lite.structures.graph import Batch, PairVectors, pair_vectors
 
 log = logging.getLogger(__name__)
 
@@ -49,18 +49,48 @@ FORMAT_VERSION = 1
 
 enable_compilation_cache()
 
-_NETWORKS = {So3kratesConfig: So3krates, GeomAttConfig: GeomAtt}
+
+class Architecture(NamedTuple):
+    """What computes a configuration, and how a record is made of what it leaves."""
+
+    network: type[nn.Module]
+    record: Callable[[Frames, Batch, dict, PairVectors, Any], AttentionRecord]
 
 
-def network(config: ModelConfig) -> nn.Module:
+_ARCHITECTURES = {
+    So3kratesConfig: Architecture(So3krates, of_so3krates),
+    GeomAttConfig: Architecture(GeomAtt, of_geomatt),
+}
+
+
+def network(config: ModelConfig, collect: Collect = collect_at_once) -> nn.Module:
     """The flax module that computes a configuration.
 
-    It is called with a batch, the vectors of its pairs, ``record``, ``switches`` (factors on
-    attention coefficients by block and [receiver, sender]) and ``collect`` (how many pairs may be
-    computed in passes, see `passes`), and returns the energy of each atom and, if asked for, what
-    it attended to.
+    It is applied to a batch and the vectors of its pairs, and returns the energy of each atom. Its
+    mutable collection "attention" takes what it attended to; the collection "switches", made by its
+    method `switches`, holds factors on attention coefficients by block and [receiver, sender].
+    ``collect`` is how sums over pairs are taken, see `passes`.
     """
-    return _NETWORKS[type(config)](config)
+    return _ARCHITECTURES[type(config)].network(config, collect)
+
+
+# factors on the coefficients of each block, by [receiver, sender]: 1 as trained, 0 switched off
+Switches = dict[str, Float[Array, "layers graphs atoms atoms channels"]]
+
+
+def atomic_energies(
+    params: dict,
+    batch: Batch,
+    vectors: PairVectors,
+    config: ModelConfig,
+    collect: Collect = collect_at_once,
+    switches: Switches | None = None,
+) -> Float[Array, "graphs atoms"]:
+    """The network's energy of each atom, in its own unit and without shifts; zero for padding."""
+    model, variables = network(config, collect), {"params": params}
+    if switches:
+        variables["switches"] = model.switches(switches)
+    return model.apply(variables, batch, vectors)
 
 
 @partial(Compiled, once=True, static_argnames="config")
@@ -83,17 +113,12 @@ def energy(
     params: dict,
     batch: Batch,
     config: ModelConfig,
+    collect: Collect = collect_at_once,
     switches: Switches | None = None,
-    collect: Collect | None = None,
 ) -> Float[Array, "graphs"]:
-    """The network's energy of each structure, in its own unit and without shifts.
-
-    ``switches`` and ``collect`` are those of `network`.
-    """
+    """The network's energy of each structure, in its own unit and without shifts."""
     vectors = pair_vectors(batch, config)
-    model = network(config)
-    settings = {"switches": switches, "collect": collect}
-    return model.apply({"params": params}, batch, vectors, **settings)[0].sum(axis=1)
+    return atomic_energies(params, batch, vectors, config, collect, switches).sum(axis=1)
 
 
 def energy_and_forces(
@@ -106,7 +131,7 @@ def energy_and_forces(
     """
     values, pull = jax.vjp(
         lambda moved: energy(
-            params, batch.replace(displacement=moved), config, switches, collect_for_reverse
+            params, batch.replace(displacement=moved), config, collect_for_reverse, switches
         ),
         batch.displacement,
     )
@@ -127,8 +152,7 @@ def energy_forces_and_stress(
             lambda r_ij: r_ij + jnp.einsum("gpa,gab->gpb", r_ij, symmetric),
             pair_vectors(batch.replace(displacement=moved), config),
         )
-        model, collect = network(config), collect_for_reverse
-        return model.apply({"params": params}, batch, vectors, collect=collect)[0].sum(axis=1)
+        return atomic_energies(params, batch, vectors, config, collect_for_reverse).sum(axis=1)
 
     values, pull = jax.vjp(strained, batch.displacement, jnp.zeros_like(batch.cell))
     gradient, strain_gradient = pull(jnp.ones_like(values))
@@ -137,18 +161,10 @@ def energy_forces_and_stress(
     return values, -gradient, stress
 
 
-def atomic_energies(
-    params: dict, batch: Batch, config: ModelConfig
-) -> Float[Array, "graphs atoms"]:
-    """What each atom adds to `energy`; zero for padding."""
-    vectors = pair_vectors(batch, config)
-    collect = collect_for_reverse
-    return network(config).apply({"params": params}, batch, vectors, collect=collect)[0]
-
-
 def in_passes(function: Callable) -> Callable:
     """``function`` of parameters, batch and configuration, in passes where they save time."""
 
+    @wraps(function)
     def passes(params: dict, batch: Batch, config: ModelConfig) -> tuple[Array, ...]:
         if config.is_cut_at_pairs:
             return function(params, batch, config)
@@ -159,16 +175,21 @@ def in_passes(function: Callable) -> Callable:
 
 _energy_and_forces = Compiled(in_passes(energy_and_forces), static_argnames="config")
 _energy_forces_and_stress = Compiled(in_passes(energy_forces_and_stress), static_argnames="config")
-_atomic_energies = Compiled(in_passes(atomic_energies), static_argnames="config")
 
 
 @partial(Compiled, static_argnames="config")
-def _recorded(
-    params: dict, batch: Batch, config: ModelConfig
-) -> tuple[ModelRecord | GeomAttRecord, Array]:
+@in_passes
+def _atomic_energies(params: dict, batch: Batch, config: ModelConfig) -> Array:
     vectors = pair_vectors(batch, config)
-    _, record = network(config).apply({"params": params}, batch, vectors, record=True)
-    return record, vectors
+    return atomic_energies(params, batch, vectors, config, collect_for_reverse)
+
+
+@partial(Compiled, static_argnames="config")
+def _recorded(params: dict, batch: Batch, config: ModelConfig) -> tuple[dict, PairVectors]:
+    """The collection "attention", and the vectors of the pairs that it speaks of."""
+    vectors, model = pair_vectors(batch, config), network(config)
+    _, left = model.apply({"params": params}, batch, vectors, mutable=["attention"])
+    return left["attention"], vectors
 
 
 class Prediction(NamedTuple):
@@ -347,12 +368,12 @@ class Potential:
         """
         if not allow_unknown_elements:
             self.check_elements(frames.numbers)
-        parts = []
+        parts, record_of = [], _ARCHITECTURES[type(self.config)].record
         batches = bucketed_batches(frames, self.config, spare=True, dtype=self.dtype)
         for index, batch in batches:
             with precision_context(self.dtype):
                 record, vectors = jax.device_get(_recorded(self.device_params, batch, self.config))
-            parts.append(attention_record(frames[index], batch, record, vectors, self.config))
+            parts.append(record_of(frames[index], batch, record, vectors, self.config))
         return joined(parts, [index for index, _ in batches])
 
     def save(self, path: str | Path) -> None:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from so3krates_lite.attention import HeadwiseDense, Roles, coefficients
+from so3krates_lite.attention import HeadwiseDense, Roles, coefficient
 from so3krates_lite.basis import radial_basis
 from so3krates_lite.harmonics import degree_norms
 from so3krates_lite.runtime.settings import compiler_options
@@ -55,7 +55,7 @@ def headwise_by_hand(x):
 
 def scores(x):
     w = jnp.roll(x, 1, axis=0)
-    return coefficients(Roles(x, x), Roles(w, w), jnp.cos(x), heads=2)[0]
+    return coefficient(Roles(x, x), Roles(w, w), jnp.cos(x), heads=2)
 
 
 def scores_by_hand(x):

@@ -11,7 +11,7 @@ import pytest
 from small import molecule, small_config, small_potential, stack
 
 from benchmarks.systems import water_box
-from so3krates_lite import model, passes, potential
+from so3krates_lite import model, passes
 from so3krates_lite.potential import energy, energy_and_forces, energy_forces_and_stress
 from so3krates_lite.runtime import settings
 from so3krates_lite.structures.batching import make_batch
@@ -101,11 +101,11 @@ def test_pairs_in_passes_give_the_same_energies_forces_stress_and_gradient(
     edges = np.arange(4, 4 + len(FRAMES))[:, None, None] * np.eye(3)
     target = target.replace(batch=target.batch.replace(cell=edges))
     collected = []
-    collect = passes.collect_for_reverse
+    in_passes = passes._in_passes
 
     def counted(messages, size, *inputs):
         collected.append(size)
-        return collect(messages, size, *inputs)
+        return in_passes(messages, size, *inputs)
 
     def computed():
         def everything(params, target):
@@ -114,7 +114,7 @@ def test_pairs_in_passes_give_the_same_energies_forces_stress_and_gradient(
 
         return jax.device_get(jax.jit(everything)(params, target))
 
-    monkeypatch.setattr(potential, "collect_for_reverse", counted)
+    monkeypatch.setattr(passes, "_in_passes", counted)
     with jax.enable_x64(True):
         expected = computed()
         assert not collected  # 70 pairs fit one pass

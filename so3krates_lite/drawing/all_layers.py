@@ -25,13 +25,13 @@ from so3krates_lite.errors import UserError
 from so3krates_lite.record import analysis
 from so3krates_lite.record.analysis import Choice
 from so3krates_lite.record.attention_record import AttentionRecord
-from so3krates_lite.record.tables import CHANNELS, binned
+from so3krates_lite.record.blocks import BLOCKS
+from so3krates_lite.record.tables import binned
 from so3krates_lite.record.wording import AXIS, FORMULA, atom_labels, scale_limit
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-_NEIGHBOURHOOD = {"feature": "local", "geometric": "local", "spherical": "spherical"}
 _UNSIGNED = ("abs-mean", "max-abs", "norm")
 
 
@@ -44,7 +44,7 @@ def view_name(record: AttentionRecord, block: str, layer: Choice, channel: Choic
     """``layer 1 · head 2``, ``sum over layers · norm over degrees`` …"""
     one = f"{layer} over layers" if isinstance(layer, str) else f"layer {layer % record.n_layers}"
     if isinstance(channel, str):
-        return f"{one} · {channel} over {CHANNELS[block]}s"
+        return f"{one} · {channel} over {BLOCKS[block].channels}"
     return f"{one} · {record.channel_names(block)[channel]}"
 
 
@@ -174,10 +174,10 @@ def overview(
         figure.update_xaxes(tickfont={"size": 9}).update_yaxes(tickfont={"size": 9})
     caption = (
         f"Rows ask, columns answer; rows are not normalised. Shown: {FORMULA[block][quantity]}. "
-        f"The colour reaches to {end:.3g} for all layers, {CHANNELS[block]}s and frames."
+        f"The colour reaches to {end:.3g} for all layers, {BLOCKS[block].channels} and frames."
     )
     panel = float(np.clip(620 / cols, 90, 260))
-    title = f"{block} attention, frame {frame}: all layers and {CHANNELS[block]}s"
+    title = f"{block} attention, frame {frame}: all layers and {BLOCKS[block].channels}"
     _captioned(figure, title, caption, int(80 + rows * panel), room=44, coloraxis=scale)
     return figure.update_xaxes(ticks="").update_yaxes(ticks="").update_layout(margin_t=84)
 
@@ -208,7 +208,7 @@ def attention_against_sphc_distance(
     blocks = [block] if block else [b for b in ("geometric", "spherical") if b in record.blocks]
     distances = {b: analysis.sphc_distances(record, b) for b in blocks or [None]}
     end = max(scale_limit(record, b, quantity, limit) for b in blocks)
-    figure = _panels([f"{_NEIGHBOURHOOD[b]} neighbourhood" for b in blocks], 0.12)
+    figure = _panels([f"{BLOCKS[b].listed} neighbourhood" for b in blocks], 0.12)
     seen: set[str] = set()
     for col, (b, X) in enumerate(distances.items(), start=1):
         view = record, frame, b, layer, channel, quantity
@@ -229,10 +229,10 @@ def attention_against_sphc_distance(
     reach = max(float(X.max(initial=0.0)) for X in distances.values()) or 1.0
     figure.update_xaxes(title="SPHC distance X (no unit)", range=[0, 1.04 * reach])
     figure.update_yaxes(range=_range(end, is_signed(quantity)), zeroline=True)
-    formulas = "; ".join(f"{_NEIGHBOURHOOD[b]}: {FORMULA[b][quantity]}" for b in blocks)
+    formulas = "; ".join(f"{BLOCKS[b].listed}: {FORMULA[b][quantity]}" for b in blocks)
     caption = (
         f"X = |χ_j − χ_i| at the input of the layer, up to the largest of all layers. {formulas}. "
-        f"Axes reach to {end:.3g} for all layers, {CHANNELS[blocks[0]]}s and frames."
+        f"Axes reach to {end:.3g} for all layers, {BLOCKS[blocks[0]].channels} and frames."
     )
     title = f"{' and '.join(blocks)} attention, {view_name(record, blocks[0], layer, channel)}"
     legend = {"orientation": "v", "itemsizing": "constant"}

@@ -20,6 +20,7 @@ from jaxtyping import Float
 from so3krates_lite.drawing.look import DIVERGING, PALETTE, SEQUENTIAL, TEXT, styled
 from so3krates_lite.errors import UserError
 from so3krates_lite.record.attention_record import AttentionRecord
+from so3krates_lite.record.blocks import BLOCKS
 from so3krates_lite.record.wording import AXIS, atom_labels, element_pairs, scale_limit
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def attention_against_distance(
     end = scale_limit(record, block, quantity, limit)
     values = record.select(block, layer, channel, quantity)
     index = np.arange(len(values)) if frame is None else record.pairs(frame, block)
-    pairs, local = record.neighbours(block), block in ("feature", "geometric")
+    pairs, local = record.neighbours(block), BLOCKS[block].listed == "local"
     strongest = np.abs(record.select(block, layer, channel, "coefficient")[index]).max(initial=0.0)
     index = index[:: max(1, -(-len(index) // max_points))]
     figure = go.Figure()

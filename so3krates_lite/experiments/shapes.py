@@ -118,7 +118,7 @@ class ShapeClassifier(nn.Module):
         start = self.param("embedding", nn.initializers.normal(1.0), (width,))
         v = jnp.broadcast_to(start, (*batch.numbers.shape, width))
         if self.order:
-            v, _, _ = Stream(config, self.order, name="stream")(v, geometry)
+            v = Stream(config, self.order, name="stream")(v, geometry)
         else:
             weights = linear(config.grid_points, width, "filter")(geometry.rho)
             W = geometry.matrix(weights, jnp.zeros(width, weights.dtype))

@@ -20,6 +20,7 @@ from so3krates_lite.drawing.tubes import RINGS, attention_tubes
 from so3krates_lite.explorer.state import ViewState
 from so3krates_lite.record import analysis, wording
 from so3krates_lite.record.attention_record import AttentionRecord
+from so3krates_lite.record.blocks import BLOCKS
 
 MANY_ATOMS = 60  # beyond, tubes have fewer pieces and atoms no labels
 MOST_PAIRS = 4000  # in a plot of points
@@ -238,7 +239,7 @@ def distance_data(
     number = {kind: names.index(name) for kind, name in both.items()}
     turned = {kind: pair != sorted(pair) for kind, pair in ends.items()}
     envelope = None
-    local = state.block in ("feature", "geometric")
+    local = BLOCKS[state.block].listed == "local"
     if against == "distance" and state.quantity == "weighted" and local:
         r, phi = figures.cutoff_curve(record, 60)
         most = record.select(state.block, state.layer, state.channel, "coefficient", state.frame)

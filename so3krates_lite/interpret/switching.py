@@ -19,10 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from so3krates_lite.config import GeomAttConfig, ModelConfig
+from so3krates_lite.config import ModelConfig
 from so3krates_lite.errors import UserError
-from so3krates_lite.model import Switches
-from so3krates_lite.potential import Potential, energy, energy_and_forces
+from so3krates_lite.potential import Potential, Switches, energy, energy_and_forces
+from so3krates_lite.record.blocks import BLOCKS
 from so3krates_lite.runtime.settings import Compiled, precision_context
 from so3krates_lite.structures.batching import make_batch
 from so3krates_lite.structures.frames import Frames
@@ -56,11 +56,8 @@ class PairEffects(NamedTuple):
 
 def channels_of(config: ModelConfig) -> dict[str, int]:
     """Blocks of a model and how many channels each has."""
-    if isinstance(config, GeomAttConfig):
-        return {"correlation": len(config.orders)}
-    degrees = len(config.degrees)
-    blocks = {"feature": config.heads, "geometric": degrees}
-    return blocks | ({"spherical": degrees} if config.is_nonlocal else {})
+    channels = {block: getattr(config, BLOCKS[block].channels) for block in config.blocks}
+    return {block: n if isinstance(n, int) else len(n) for block, n in channels.items()}
 
 
 def switch_off(

@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = face(
     __name__,
     {
         "AttentionRecord": "attention_record",
-        "BLOCKS": "attention_record",
+        "BLOCKS": "blocks",
         "BlockAttention": "parts",
         "DirectedPairs": "parts",
         "QUANTITIES": "parts",

@@ -30,6 +30,7 @@ from jaxtyping import Float
 
 from so3krates_lite.errors import UserError
 from so3krates_lite.record.attention_record import AttentionRecord
+from so3krates_lite.record.blocks import BLOCKS
 
 Choice = int | str | None
 
@@ -407,7 +408,7 @@ def path_sum(
     """
     if channel is None:
         raise UserError("Paths need one number per pair and layer: choose a channel or combine.")
-    if (block or record.blocks[0]) == "correlation":
+    if BLOCKS[block or record.blocks[0]].streams:
         A = matrix(record, block, layer=None, channel=None, frame=frame)
         per_order = [_paths(A[..., order]) for order in range(A.shape[-1])]
         return combined(np.stack(per_order), channel, 0, "channel")

@@ -46,6 +46,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from so3krates_lite.errors import UserError
+from so3krates_lite.record.blocks import BLOCKS
 from so3krates_lite.record.parts import (
     QUANTITIES,
     BlockAttention,
@@ -56,7 +57,6 @@ from so3krates_lite.record.parts import (
 from so3krates_lite.runtime.files import replacing
 
 FORMAT_VERSION = 1
-BLOCKS = ("feature", "geometric", "spherical", "correlation")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -166,13 +166,9 @@ class AttentionRecord(DirectedPairs):
     def channel_names(self, block: str | None = None) -> list[str]:
         """A name for each channel: ``head 0`` … as :meth:`select` counts, ``degree 1`` …, or
         ``order 2`` …"""
-        channels = self.n_channels(block)
-        block = block or self.blocks[0]
-        if block == "feature":
-            return [f"head {head}" for head in range(channels)]
-        if block == "correlation":
-            return [f"order {order}" for order in self.orders]
-        return [f"degree {degree}" for degree in self.degrees]
+        channels = range(self.n_channels(block))
+        kind = BLOCKS[block or self.blocks[0]]
+        return [f"{kind.channel} {name}" for name in getattr(self, kind.channels, channels)]
 
     def neighbours(self, block: str | None = None) -> DirectedPairs:
         """The pairs of a block: those within the cutoff, or those of the spherical neighbourhood.

@@ -8,9 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from so3krates_lite.attention import BlockRecord
-from so3krates_lite.config import GeomAttConfig, ModelConfig, So3kratesConfig
-from so3krates_lite.geomatt import GeomAttRecord
-from so3krates_lite.model import ModelRecord
+from so3krates_lite.config import GeomAttConfig, So3kratesConfig
 from so3krates_lite.record.attention_record import AttentionRecord
 from so3krates_lite.record.parts import (
     QUANTITIES,
@@ -22,22 +20,16 @@ from so3krates_lite.structures.frames import Frames
 from so3krates_lite.structures.graph import Batch, PairList, PairVectors
 
 
-def attention_record(
-    frames: Frames,
-    batch: Batch,
-    record: ModelRecord | GeomAttRecord,
-    vectors: PairVectors,
-    config: ModelConfig,
+def of_geomatt(
+    frames: Frames, batch: Batch, record: dict, vectors: PairVectors, config: GeomAttConfig
 ) -> AttentionRecord:
-    """Turn a network's record into one of directed pairs in reading order."""
-    if isinstance(config, GeomAttConfig):
-        return _of_geomatt(frames, record, config)
-    return _of_so3krates(frames, batch, record, vectors, config)
-
-
-def _of_geomatt(frames: Frames, record: GeomAttRecord, config: GeomAttConfig) -> AttentionRecord:
-    """All pairs of atoms, each atom with itself included."""
-    C, message = (np.asarray(value, np.float64) for value in record)
+    """All pairs of atoms, each atom with itself included; ``record`` is the collection "attention"
+    that the network has left."""
+    streams = [record[f"order_{k}"] for k in config.orders]
+    C, message = (
+        np.stack([stream[name] for stream in streams], axis=-1).astype(np.float64)
+        for name in ("coefficient", "message")
+    )
     n_atoms = C.shape[2]
     numbers, positions = frames.numbers[:, :n_atoms], frames.positions[:, :n_atoms]
     real = numbers > 0
@@ -60,27 +52,24 @@ def _of_geomatt(frames: Frames, record: GeomAttRecord, config: GeomAttConfig) ->
     )
 
 
-def _of_so3krates(
-    frames: Frames,
-    batch: Batch,
-    record: ModelRecord,
-    vectors: PairVectors,
-    config: So3kratesConfig,
+def of_so3krates(
+    frames: Frames, batch: Batch, record: dict, vectors: PairVectors, config: So3kratesConfig
 ) -> AttentionRecord:
-    """The pairs of both neighbourhoods, each in both directions."""
-    layers = record.layers
+    """The pairs of both neighbourhoods, each in both directions, in reading order; ``record`` is
+    the collection "attention" that the network has left."""
+    layers = record["layers"]
     local = DirectedView.of(batch.local, vectors[0])
     spherical = None
     if batch.spherical is not None:
         far = DirectedView.of(batch.spherical, vectors[1])
-        distance = np.asarray(layers.sphc_distance)[:, None, :, None]
+        distance = np.asarray(layers["sphc_distance"])[:, None, :, None]
         spherical = SphericalAttention(
             **far.fields,
             sphc_distance=far.both(np.concatenate([distance, distance], axis=1))[..., 0],
-            nearness=far.both(layers.spherical.weight[..., None])[..., 0],
-            attention=far.block(layers.spherical),
+            nearness=far.both(layers["spherical"].weight[..., None])[..., 0],
+            attention=far.block(layers["spherical"]),
         )
-    sphc = np.concatenate([record.chi_start[None], layers.chi])
+    sphc = np.concatenate([record["chi_start"][None], layers["chi"]])
     sphc = sphc.reshape(len(sphc), len(batch), -1, sphc.shape[-1])
     n_atoms = sphc.shape[2]
     sphc = np.where((batch.numbers > 0)[None, ..., None], sphc, 0)
@@ -90,8 +79,8 @@ def _of_so3krates(
         positions=frames.positions[:, :n_atoms],
         cutoff=config.cutoff,
         degrees=config.degrees,
-        feature=local.block(layers.feature),
-        geometric=local.block(layers.geometric),
+        feature=local.block(layers["feature"]),
+        geometric=local.block(layers["geometric"]),
         sphc=np.asarray(sphc, np.float64),
         spherical=spherical,
     )

@@ -28,20 +28,14 @@ from jaxtyping import Float, Int
 from so3krates_lite.errors import UserError
 from so3krates_lite.record.analysis import REDUCTIONS, Choice, aggregate, sphc_distances
 from so3krates_lite.record.attention_record import FORMAT_VERSION, AttentionRecord
+from so3krates_lite.record.blocks import BLOCKS
 from so3krates_lite.record.parts import QUANTITIES, BlockAttention, SphericalAttention
-from so3krates_lite.record.wording import AXIS
 from so3krates_lite.runtime.files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-CHANNELS = {
-    "feature": "head",
-    "geometric": "degree",
-    "spherical": "degree",
-    "correlation": "order",
-}
 _PAIRS = ("frame", "receiver", "sender", "distance", "vector")
 
 
@@ -87,7 +81,8 @@ def attention_by_distance(
     reach = None
     if space == "position":
         distance = record.neighbours(block).distance
-        local = block != "spherical" and np.isfinite(record.cutoff)
+        kind = BLOCKS[block or record.blocks[0]]
+        local = kind.listed == "local"
         reach = record.cutoff if local else float(distance.max(initial=0.0))
     elif space == "sphc" and not isinstance(layer, str):
         distances = sphc_distances(record, block)
@@ -227,9 +222,10 @@ def _variables(record_blocks: Sequence[str]) -> dict[str, tuple[str, tuple[str, 
         for name, unit in zip(_PAIRS, units, strict=True):
             dims = (pair, "xyz") if name == "vector" else (pair,)
             table[f"{pair}_{name}"] = (path + name, dims, unit)
-        dims, where = ("layer", pair, CHANNELS[block]), f"{path}attention" if far else block
+        kind = BLOCKS[block]
+        dims, where = ("layer", pair, kind.channel), f"{path}attention" if far else block
         for name in QUANTITIES:
-            table[f"{block}_{name}"] = (f"{where}.{name}", dims, AXIS[block][name])
+            table[f"{block}_{name}"] = (f"{where}.{name}", dims, kind.axis[name])
     if "spherical" in record_blocks:
         for name in ("sphc_distance", "nearness"):
             table[name] = (f"spherical.{name}", ("layer", "far_pair"), "no unit")

@@ -8,38 +8,11 @@ import numpy as np
 
 from so3krates_lite.errors import UserError
 from so3krates_lite.record.attention_record import AttentionRecord
+from so3krates_lite.record.blocks import BLOCKS
 
-_SIZE = "norm of what the pair adds to the receiver"
-_LOCAL = {
-    "coefficient": "α = q·w·k / √f, before the cutoff",
-    "weighted": "α · φ(r), the factor in front of the message",
-    "contribution": _SIZE,
-}
-FORMULA = {  # by block and quantity
-    "feature": _LOCAL,
-    "geometric": _LOCAL,
-    "spherical": {**_LOCAL, "weighted": "α · φ_χ, with the nearness φ_χ in SPHC space"},
-    "correlation": {
-        "coefficient": "C = Δ Σ g·g′·…, the correlation over all chains of atoms from i to j",
-        "weighted": "α = C / number of orders, the factor in front of the message",
-        "contribution": _SIZE,
-    },
-}
-_LOCAL_AXIS = {
-    "coefficient": "attention coefficient α (dimensionless)",
-    "weighted": "attention α·φ(r) (dimensionless)",
-    "contribution": "size of the contribution (model units)",
-}
-AXIS = {  # by block and quantity
-    "feature": _LOCAL_AXIS,
-    "geometric": _LOCAL_AXIS,
-    "spherical": {**_LOCAL_AXIS, "weighted": "attention α·φ_χ (dimensionless)"},
-    "correlation": {
-        **_LOCAL_AXIS,
-        "coefficient": "correlation C (no unit)",
-        "weighted": "attention α (no unit)",
-    },
-}
+# by block and quantity
+FORMULA = {name: block.formula for name, block in BLOCKS.items()}
+AXIS = {name: block.axis for name, block in BLOCKS.items()}
 
 
 def atom_labels(numbers: Sequence[int]) -> list[str]:

@@ -111,6 +111,14 @@ class Pairs:
         first = jax.tree.map(lambda value: value[self.first], values)
         return first, jax.tree.map(lambda value: value[self.second], values)
 
+    def entries(
+        self, matrices: Float[Array, "graphs atoms atoms *any"]
+    ) -> tuple[Float[Array, "pairs *any"], Float[Array, "pairs *any"]]:
+        """From [receiver, sender] of each structure: where first asks, and where second asks."""
+        atoms = matrices.shape[1]
+        graph, first, second = self.first // atoms, self.first % atoms, self.second % atoms
+        return matrices[graph, first, second], matrices[graph, second, first]
+
     def collect(
         self, to_first: Float[Array, "pairs *any"], to_second: Float[Array, "pairs *any"]
     ) -> Float[Array, "atoms *any"]:

@@ -20,7 +20,7 @@ from so3krates_lite.drawing import (
     tubes,
 )
 from so3krates_lite.errors import UserError
-from so3krates_lite.record.attention_record import BLOCKS
+from so3krates_lite.record.blocks import BLOCKS
 from so3krates_lite.record.parts import QUANTITIES
 from so3krates_lite.units import convert
 
@@ -103,7 +103,7 @@ def test_colours_are_read_in_each_way_they_are_written():
     assert look.parts_of_colour("rgba(255,128,0,0.5)") == (1.0, 128 / 255, 0.0, 0.5)
 
 
-@pytest.mark.parametrize("block", BLOCKS[:3])
+@pytest.mark.parametrize("block", tuple(BLOCKS)[:3])
 @pytest.mark.parametrize("quantity", QUANTITIES)
 def test_matrix_figure_holds_exactly_the_record_s_matrix(record, block, quantity):
     figure = figures.attention_matrix(record, 2, block, 1, 1, quantity)

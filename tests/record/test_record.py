@@ -11,7 +11,8 @@ import pytest
 from synthetic import assert_identical, ethanol_record
 
 from so3krates_lite.errors import UserError
-from so3krates_lite.record.attention_record import BLOCKS, AttentionRecord
+from so3krates_lite.record.attention_record import AttentionRecord
+from so3krates_lite.record.blocks import BLOCKS
 from so3krates_lite.record.parts import QUANTITIES, BlockAttention, SphericalAttention
 
 
@@ -223,7 +224,7 @@ def test_a_local_record_says_that_it_has_no_spherical_block(local):
 
 def test_a_spherical_block_has_a_list_of_pairs_of_its_own(nonlocal_):
     record = nonlocal_
-    assert record.blocks == BLOCKS[:3]
+    assert record.blocks == tuple(BLOCKS)[:3]
     assert record.neighbours("geometric") is record
     far = record.neighbours("spherical")
     assert far is record.spherical and far.n_pairs == 150 < record.n_pairs
@@ -245,7 +246,7 @@ def test_a_spherical_block_has_a_list_of_pairs_of_its_own(nonlocal_):
 def test_a_spherical_block_follows_its_frames(nonlocal_, tmp_path):
     part = nonlocal_.frames([2, 0])
     for k, whole in enumerate((2, 0)):
-        for block in BLOCKS[:3]:
+        for block in tuple(BLOCKS)[:3]:
             found, expected = part.matrix(k, block), nonlocal_.matrix(whole, block)
             np.testing.assert_array_equal(found, expected)
         index, old = part.pairs(k, "spherical"), nonlocal_.pairs(whole, "spherical")

@@ -1,0 +1,87 @@
+"""The kinds of attention that there are: what their channels are, and in what words they are told.
+
+A network says by its configuration which blocks it has. What a block's channels are, which pairs it
+lists, how its three quantities come about and what they are called in tables, pictures and reports,
+all of that stands in one table, `BLOCKS`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+_SIZE = "norm of what the pair adds to the receiver"
+_SIZE_AXIS = "size of the contribution (model units)"
+_COEFFICIENT = "α = q·w·k / √f, before the cutoff"
+_COEFFICIENT_AXIS = "attention coefficient α (dimensionless)"
+
+
+@dataclass(frozen=True)
+class Block:
+    """One kind of attention.
+
+    Args:
+        channels: what lists its channels in a configuration (a number, or a tuple of names)
+        listed: its pairs: those within the cutoff, those of the spherical neighbourhood, or all
+        formula, axis: by quantity, how it is computed and what stands beside an axis
+        streams: whether each channel has layers of its own, which meet at the end only
+    """
+
+    channels: Literal["heads", "degrees", "orders"]
+    listed: Literal["local", "spherical", "all"]
+    formula: dict[str, str]
+    axis: dict[str, str]
+    streams: bool = False
+
+    @property
+    def channel(self) -> str:
+        """What one channel is: a head, a degree or an order."""
+        return self.channels[:-1]
+
+
+_LOCAL = (
+    "local",
+    {
+        "coefficient": _COEFFICIENT,
+        "weighted": "α · φ(r), the factor in front of the message",
+        "contribution": _SIZE,
+    },
+    {
+        "coefficient": _COEFFICIENT_AXIS,
+        "weighted": "attention α·φ(r) (dimensionless)",
+        "contribution": _SIZE_AXIS,
+    },
+)
+BLOCKS = {
+    "feature": Block("heads", *_LOCAL),
+    "geometric": Block("degrees", *_LOCAL),
+    "spherical": Block(
+        "degrees",
+        "spherical",
+        {
+            "coefficient": _COEFFICIENT,
+            "weighted": "α · φ_χ, with the nearness φ_χ in SPHC space",
+            "contribution": _SIZE,
+        },
+        {
+            "coefficient": _COEFFICIENT_AXIS,
+            "weighted": "attention α·φ_χ (dimensionless)",
+            "contribution": _SIZE_AXIS,
+        },
+    ),
+    "correlation": Block(
+        "orders",
+        "all",
+        {
+            "coefficient": "C = Δ Σ g·g′·…, the correlation over all chains of atoms from i to j",
+            "weighted": "α = C / number of orders, the factor in front of the message",
+            "contribution": _SIZE,
+        },
+        {
+            "coefficient": "correlation C (no unit)",
+            "weighted": "attention α (no unit)",
+            "contribution": _SIZE_AXIS,
+        },
+        streams=True,
+    ),
+}
