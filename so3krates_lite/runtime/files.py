@@ -19,27 +19,6 @@ import numpy as np
 from so3krates_lite.errors import UserError
 
 
-def flatten(tree: dict, prefix: str = "") -> dict[str, np.ndarray]:
-    """A nested dictionary of arrays as one of paths: {"layers/value/kernel": …}."""
-    flat = {}
-    for key, value in tree.items():
-        path = f"{prefix}{key}"
-        flat.update(flatten(value, f"{path}/") if isinstance(value, dict) else {path: value})
-    return flat
-
-
-def unflatten(flat: dict[str, np.ndarray]) -> dict:
-    """The inverse of `flatten`."""
-    tree: dict = {}
-    for path, value in flat.items():
-        *parents, name = path.split("/")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[name] = value
-    return tree
-
-
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A neighbouring path of the same ending to write to; it takes ``path``'s place at the end.
