@@ -37,6 +37,12 @@ def command(commands, name: str, run, summary: str, more: str = "") -> argparse.
     return parser
 
 
+def add_model_and_data(parser: argparse.ArgumentParser) -> None:
+    """The arguments of every command that uses a model."""
+    parser.add_argument("model", help=MODEL_HELP)
+    parser.add_argument("data", help=DATA_HELP)
+
+
 def documented(cls: type) -> dict[str, str]:
     """What the section Args of a docstring says of each name, as help.
 
