@@ -140,7 +140,8 @@ def _receive(url: str, part: Path, name: str, progress: bool, timeout: float) ->
         bar,
         chunk_size=1 << 16,
         timeout=timeout,
-        headers={"User-Agent": "so3krates-lite"},
+        # requests would unpack what a server packs on the way, and the bar would count wrongly
+        headers={"User-Agent": "so3krates-lite", "Accept-Encoding": "identity"},
         hooks={"response": lambda answer, **_: answers.append(answer)},
     )
     try:

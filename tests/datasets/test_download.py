@@ -154,7 +154,8 @@ def test_understated_length_is_noticed_by_checksum_or_by_the_archive(server, tmp
 
 
 def test_length_need_not_be_stated(server, tmp_path):
-    assert get(server, tmp_path, "says_nothing", checksum=SHA).read_bytes() == FILE
+    path = get(server, tmp_path, "says_nothing", checksum=SHA, progress=True)
+    assert path.read_bytes() == FILE
 
 
 @pytest.mark.parametrize(
