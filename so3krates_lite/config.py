@@ -113,13 +113,14 @@ class So3kratesConfig(ModelConfig):
     """Configuration of So3krates.
 
     Args:
-        variant: which form is computed, one of `FORMS`
+        variant: which form is computed, "paper", "smooth" (without its kinks) or "v0.3" (the later
+            code)
         features: F, width of the invariant features x; divisible by ``heads`` and by the number of
             degrees
         layers: how often the layer is applied, each time with its own weights
         degrees: degrees l of the spherical harmonic coordinates chi, ascending
         heads: heads of the feature attention (the geometric attention has one per degree)
-        cutoff: in Å
+        cutoff: radius of the neighbourhood, in Å
         radial_functions: K, functions of the radial basis
         radial_hidden, spherical_hidden: hidden widths of the two filter networks; None: the
             variant's
@@ -138,7 +139,8 @@ class So3kratesConfig(ModelConfig):
             is 1); None: a local model
         long_cutoff: longest distance in the spherical neighbourhood, in Å; None: none, as in the
             paper
-        charge_embedding, spin_embedding: read the total charge, the number of unpaired electrons
+        charge_embedding: read the total charge
+        spin_embedding: read the number of unpaired electrons
         filter_polynomials: radial filters are sums of so many Chebyshev polynomials of exp(-d),
             as `fitted.fit_filters` makes them of trained ones; None: the paper's networks
     """

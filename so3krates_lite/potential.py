@@ -20,6 +20,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float, Int
 
 from so3krates_lite.config import GeomAttConfig, ModelConfig, So3kratesConfig
@@ -379,7 +380,7 @@ class Potential:
     def save(self, path: str | Path) -> None:
         """Write one .safetensors file that holds everything; complete or not at all."""
         params = jax.tree.map(np.asarray, self.params)
-        arrays = {f"params/{name}": value for name, value in files.flatten(params).items()}
+        arrays = flatten_dict({"params": params}, sep="/")
         arrays["element_shift"] = np.asarray(self.element_shift, np.float64)
         header = {
             "config": self.config.to_dict(),
@@ -402,7 +403,7 @@ class Potential:
             found = bundled_model(found.name)
         arrays, header = files.load_arrays(found, KIND, FORMAT_VERSION)
         shift = arrays.pop("element_shift")
-        params = files.unflatten(arrays)["params"]
+        params = unflatten_dict(arrays, sep="/")["params"]
         try:
             config = ModelConfig.from_dict(header["config"])
         except UserError as error:

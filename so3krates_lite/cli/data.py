@@ -29,7 +29,7 @@ def add_data(commands) -> None:
         "fetch",
         _data_fetch,
         "download a data set into the cache",
-        "An interrupted download goes on where it stopped. SO3KRATES_CACHE names another cache.",
+        "An interrupted download starts anew. SO3KRATES_CACHE names another cache.",
     )
     fetch.add_argument("name", help="a registered name")
     fetch.add_argument("--force", action="store_true", help="download anew what is there")

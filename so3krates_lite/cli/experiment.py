@@ -67,8 +67,7 @@ def add_experiment(commands) -> None:
         "\n\n  so3krates-lite experiment learning-curves md17-ethanol --highest 1 3 --steps 8000",
     )
     curves.add_argument("data", nargs="?", default="ethanol-gfn2", help=f"{DATA_HELP} [bundled]")
-    where = "runs/learning-curves"
-    curves.add_argument("--folder", type=folder_to_write, default=where, help=f"[{where}]")
+    _add_folder(curves, "runs/learning-curves")
     curves.add_argument("--sizes", type=positive, nargs="+", help="[50 100 200 400]")
     curves.add_argument("--highest", type=seed_number, nargs="+", help="degrees [0 1 2 3]")
     curves.add_argument("--seeds", type=seed_number, nargs="+", default=[0], help="[0]")
@@ -83,9 +82,7 @@ def add_experiment(commands) -> None:
         "shapes that order 2 or 3 of GeomAtt cannot tell apart, and a higher one can",
         "Trains on shapes made on the spot, a minute for each seed.",
     )
-    shapes.add_argument(
-        "--folder", type=folder_to_write, default="runs/shapes", help="[runs/shapes]"
-    )
+    _add_folder(shapes, "runs/shapes")
     shapes.add_argument("--seeds", type=seed_number, nargs="+", default=[0, 1, 2], help="[0 1 2]")
     shapes.add_argument(
         "--noise", type=float, default=0.02, help="standard deviation of coordinates in Å [0.02]"
@@ -115,11 +112,15 @@ def add_experiment(commands) -> None:
     _add_molecules(transfer, "runs/geomatt-transfer")
 
 
-def _add_molecules(parser: argparse.ArgumentParser, folder: str) -> None:
-    parser.add_argument("molecules", nargs="+", help="such as ethanol")
+def _add_folder(parser: argparse.ArgumentParser, folder: str) -> None:
     parser.add_argument(
         "--folder", type=folder_to_write, default=folder, help=f"where runs are kept [{folder}]"
     )
+
+
+def _add_molecules(parser: argparse.ArgumentParser, folder: str) -> None:
+    parser.add_argument("molecules", nargs="+", help="such as ethanol")
+    _add_folder(parser, folder)
     parser.add_argument("--epochs", type=positive, help="passes over the training frames [400]")
     parser.add_argument("--train", type=positive, default=950, help="training frames [950]")
     parser.add_argument("--valid", type=positive, default=50, help="validation frames [50]")
@@ -127,9 +128,7 @@ def _add_molecules(parser: argparse.ArgumentParser, folder: str) -> None:
 
 def _add_common(parser: argparse.ArgumentParser, folder: str, data: str) -> None:
     parser.add_argument("data", nargs="?", default=data, help=f"{DATA_HELP} [{data}]")
-    parser.add_argument(
-        "--folder", type=folder_to_write, default=folder, help=f"where runs are kept [{folder}]"
-    )
+    _add_folder(parser, folder)
     parser.add_argument("--seeds", type=seed_number, nargs="+", default=[0], help="[0]")
     parser.add_argument("--epochs", type=positive, help="passes over the training frames")
     add_loading(parser)

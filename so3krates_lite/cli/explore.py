@@ -16,9 +16,8 @@ import time
 from pathlib import Path
 
 from so3krates_lite.cli.options import (
-    DATA_HELP,
-    MODEL_HELP,
     add_loading,
+    add_model_and_data,
     command,
     load_data,
     positive,
@@ -38,8 +37,7 @@ def add_explore(commands) -> None:
         "  so3krates-lite explore ethanol-gfn2 ethanol-gfn2 --limit 20\n"
         "  so3krates-lite explore runs/mine trajectory.extxyz",
     )
-    parser.add_argument("model", help=MODEL_HELP)
-    parser.add_argument("data", help=DATA_HELP)
+    add_model_and_data(parser)
     parser.add_argument("--port", type=positive, help="[one that is free]")
     parser.add_argument("--no-browser", action="store_true", help="print the address only")
     add_loading(parser)

@@ -7,7 +7,9 @@ not be written to, is refused while the arguments are read.
 from __future__ import annotations
 
 import argparse
+import inspect
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +35,26 @@ def command(commands, name: str, run, summary: str, more: str = "") -> argparse.
     )
     parser.set_defaults(run=run)
     return parser
+
+
+def add_model_and_data(parser: argparse.ArgumentParser) -> None:
+    """The arguments of every command that uses a model."""
+    parser.add_argument("model", help=MODEL_HELP)
+    parser.add_argument("data", help=DATA_HELP)
+
+
+def documented(cls: type) -> dict[str, str]:
+    """What the section Args of a docstring says of each name, as help.
+
+    What None or () means stands last there; it is the default, which help has in brackets.
+    """
+    section = (inspect.getdoc(cls) or "").partition("Args:\n")[2]
+    texts = {}
+    for names, text in re.findall(r"^ {4}(\w[\w, ]*): (.*(?:\n {5,}.*)*)", section, re.MULTILINE):
+        plain = " ".join(text.replace("`", "").replace("%", "%%").split())
+        plain = re.sub(r"; (?:None|\(\)): (.*)", r" [\1]", plain)
+        texts |= dict.fromkeys(names.split(", "), plain)
+    return texts
 
 
 def add_loading(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,7 @@
 """The command `train`: options for the split, and one for each setting of model and training.
 
-Settings are fields of a model's configuration and of `TrainConfig`; types and defaults are read
-from there. Only what was given on the command line is handed on; every default stays with its
+Settings are fields of a model's configuration and of `TrainConfig`; types, defaults and help are
+read from there. Only what was given on the command line is handed on; every default stays with its
 dataclass.
 """
 
@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Iterable
 
 from so3krates_lite.cli.options import (
     DATA_HELP,
     MODEL_HELP,
     add_loading,
     command,
+    documented,
     folder_to_write,
     load_data,
     positive,
@@ -24,50 +26,22 @@ from so3krates_lite.config import ARCHITECTURES, GeomAttConfig, So3kratesConfig
 from so3krates_lite.errors import UserError
 from so3krates_lite.training.config import TrainConfig
 
-SO3KRATES_OPTIONS = {
-    "variant": "which form is computed: paper, smooth (without its kinks) or v0.3 (the later code)",
-    "features": "F, width of the atoms' features",
-    "layers": "number of layers",
-    "degrees": "degrees of the spherical harmonic coordinates",
-    "heads": "heads of the feature attention",
-    "cutoff": "radius of the neighbourhood in Å",
-    "sphc_start": "mean, smooth, sum or zero; else the variant's",
-    "sphc_invariant": "what is read of SPHCs: norm, smooth or contraction; else the variant's",
-    "spherical_radius": "kappa, radius of the spherical neighbourhood in 1/n (the paper's is 1)",
-    "long_cutoff": "longest distance in the spherical neighbourhood in Å",
-    "charge_embedding": "read the total charge",
-    "spin_embedding": "read the number of unpaired electrons",
-}
-GEOMATT_OPTIONS = {
-    "orders": "orders of the geometric correlations",
-    "inner": "width of the inner products of order 2; order k has inner / 2^(k-2)",
-    "shared": "one pair of maps for all factors of a correlation",
-}
-MODEL_OPTIONS = {**SO3KRATES_OPTIONS, **GEOMATT_OPTIONS}
+SO3KRATES_OPTIONS = (
+    *("variant", "features", "layers", "degrees", "heads", "cutoff", "sphc_start"),
+    *("sphc_invariant", "spherical_radius", "long_cutoff", "charge_embedding", "spin_embedding"),
+)
+GEOMATT_OPTIONS = ("orders", "inner", "shared")
+MODEL_OPTIONS = (*SO3KRATES_OPTIONS, *GEOMATT_OPTIONS)
+TRAIN_OPTIONS = (
+    *("epochs", "max_minutes", "batch_size", "optimiser", "learning_rate", "schedule", "clip_norm"),
+    *("ema_decay", "energy_weight", "forces_weight", "energy_shift", "energy_scale", "train_only"),
+    *("refit_shift", "stop_patience", "seed", "precision"),
+)
 SPLIT_OPTIONS = {
     "train": "training frames [1000]",
     "valid": "validation frames [200]",
     "test": "test frames [all that remain]",
     "strategy": "of the split: random, energy-stratified or group [random]",
-}
-TRAIN_OPTIONS = {
-    "epochs": "passes over the training frames, at most",
-    "max_minutes": "stop after so many minutes",
-    "batch_size": "structures per step",
-    "optimiser": "muon, or adam as the paper has it",
-    "learning_rate": "of Muon's matrices or of Adam, at its highest [0.01 or 0.001]",
-    "schedule": "plateau, cosine, exponential or constant",
-    "clip_norm": "largest norm of a gradient",
-    "ema_decay": "of the running mean of the weights",
-    "energy_weight": "weight of the energies' squared error",
-    "forces_weight": "weight of the forces' squared error",
-    "energy_shift": "energy zero: one per element, per atom, that of isolated atoms, or none",
-    "energy_scale": "energy unit of the network: from forces, energies, or none",
-    "train_only": "parts of the network to be trained, such as head; all others stay as they are",
-    "refit_shift": "with --start: fit the energy zero anew, for other molecules or labels",
-    "stop_patience": "stop after so many validations without improvement (0: never)",
-    "seed": "of weights, order of frames and split",
-    "precision": "float32 or float64",
 }
 
 
@@ -104,8 +78,9 @@ def add_train(commands) -> None:
     _add_fields(parser.add_argument_group("training"), TrainConfig, TRAIN_OPTIONS)
 
 
-def _add_fields(group, cls: type, options: dict[str, str]) -> None:
+def _add_fields(group, cls: type, options: tuple[str, ...]) -> None:
     """One option per field of a dataclass, with its default named and left to the dataclass."""
+    texts = documented(cls) | {"seed": "of weights, order of frames and split"}
     defaults = {field.name: field.default for field in dataclasses.fields(cls)}
     kinds = {
         "max_minutes": float,
@@ -116,8 +91,8 @@ def _add_fields(group, cls: type, options: dict[str, str]) -> None:
         "long_cutoff": float,
         "seed": seed_number,
     }
-    for name, text in options.items():
-        default = defaults[name]
+    for name in options:
+        default, text = defaults[name], texts[name]
         if isinstance(default, bool):
             switch = f"--{name.replace('_', '-')}"
             group.add_argument(switch, action="store_const", const=True, help=text)
@@ -127,16 +102,16 @@ def _add_fields(group, cls: type, options: dict[str, str]) -> None:
         shown: object = default
         if kind is tuple:
             more = {"nargs": "+", "type": int if default else str}
-            shown = " ".join(map(str, default)) or "all"
+            shown = " ".join(map(str, default))
         group.add_argument(
             f"--{name.replace('_', '-')}",
-            help=text if default is None else f"{text} [{shown}]",
+            help=text if text.endswith("]") else f"{text} [{shown}]",
             metavar="NAME" if kind is str else "N",
             **more,
         )
 
 
-def _chosen(options: argparse.Namespace, names: dict[str, str]) -> dict:
+def _chosen(options: argparse.Namespace, names: Iterable[str]) -> dict:
     values = {name: getattr(options, name) for name in names}
     return {name: value for name, value in values.items() if value is not None}
 

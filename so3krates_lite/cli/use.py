@@ -9,9 +9,8 @@ import math
 from pathlib import Path
 
 from so3krates_lite.cli.options import (
-    DATA_HELP,
-    MODEL_HELP,
     add_loading,
+    add_model_and_data,
     command,
     file_to_write,
     folder_to_write,
@@ -33,8 +32,7 @@ def add_evaluate(commands) -> None:
         "  so3krates-lite evaluate runs/ethanol ethanol-gfn2\n"
         "  so3krates-lite evaluate model.safetensors md17-ethanol --part test",
     )
-    parser.add_argument("model", help=MODEL_HELP)
-    parser.add_argument("data", help=DATA_HELP)
+    add_model_and_data(parser)
     parser.add_argument("--split", type=Path, help="split file; default: the run folder's")
     parser.add_argument(
         "--set", help="train, valid, test or all [test; all where there is no split]"
@@ -104,8 +102,7 @@ def add_predict(commands) -> None:
         "for ASE's arrays only: others go into info and data there.)\n\n"
         "  so3krates-lite predict ethanol-gfn2 molecules.xyz --out predicted.extxyz",
     )
-    parser.add_argument("model", help=MODEL_HELP)
-    parser.add_argument("data", help=DATA_HELP)
+    add_model_and_data(parser)
     parser.add_argument("--out", type=file_to_write, required=True, help="file to write")
     parser.add_argument("--stress", action="store_true", help="stress too (periodic structures)")
     parser.add_argument("--prefix", default=PREFIX, help=f"of the predictions' names [{PREFIX}]")
@@ -163,8 +160,7 @@ def add_attention(commands) -> None:
         "numbers (.npz; read them with AttentionRecord.load).\n\n"
         "  so3krates-lite attention ethanol-gfn2 ethanol-gfn2 --limit 1 --out attention.html",
     )
-    parser.add_argument("model", help=MODEL_HELP)
-    parser.add_argument("data", help=DATA_HELP)
+    add_model_and_data(parser)
     parser.add_argument(
         "--out", type=file_to_write, required=True, help=".html or .npz file to write"
     )

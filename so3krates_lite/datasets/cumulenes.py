@@ -138,7 +138,6 @@ class CumuleneRecipe:
 
     name: str = "cumulenes-gfn2"
     title: str = "Cumulenes C3H4 to C15H4 at all angles between their ends"
-    file: str = "cumulenes_gfn2.npz"
     n_frames: int = 200
     seed: int = 2022
     carbons: Sequence[int] = CARBONS

@@ -64,16 +64,6 @@ def bonds_to_hydrogen(frames: Frames) -> Bonds | None:
     return Bonds(float(-product / square * mean_length**2), float(-product))
 
 
-def work_slope(frames: Frames) -> tuple[float, float] | None:
-    """Energy differences against the work of the forces between similar frames.
-
-    Returns:
-        Slope through the origin and correlation, or None where fewer than `MIN_PAIRS` exist.
-    """
-    change, work = _changes_and_work(frames)
-    return _line(work, change) if len(work) >= MIN_PAIRS and work.any() else None
-
-
 def energy_per_work(frames: Frames, bonds: Bonds | None) -> float | None:
     """How many times too large energies are for the forces; None where nothing tells.
 

@@ -8,7 +8,6 @@ No pickled object is ever written or read.
 
 from __future__ import annotations
 
-import io
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from so3krates_lite.errors import UserError
-from so3krates_lite.runtime.files import replacing, write_atomically
+from so3krates_lite.runtime.files import check_version, replacing, save_npz
 from so3krates_lite.structures.frames import Frames, frame_fields
 
 if TYPE_CHECKING:
@@ -77,9 +76,7 @@ def save_frames(
     for key, value in frames.info.items():
         content[f"info_{key}"] = np.array(value)
     content |= beside or {}
-    stream = io.BytesIO()
-    np.savez_compressed(stream, **content)
-    write_atomically(path, stream.getvalue())
+    save_npz(path, content)
     return path
 
 
@@ -175,13 +172,7 @@ def own_keys(content: dict[str, np.ndarray]) -> set[str]:
 
 def frames_from_own_form(content: dict[str, np.ndarray]) -> Frames:
     """Frames from the arrays of a file written by `save_frames`."""
-    version = int(content.get("format_version", 0))
-    if version != FORMAT_VERSION:
-        newer = "a newer" if version > FORMAT_VERSION else "an unknown older"
-        raise UserError(
-            f"it has format version {version}, written by {newer} so3krates-lite: this one "
-            f"reads version {FORMAT_VERSION}"
-        )
+    check_version("it", int(content.get("format_version", 0)), FORMAT_VERSION)
     for name, unit in _UNITS.items():
         found = str(content.get(f"{name}_unit", unit))
         if found != unit:

@@ -18,7 +18,7 @@ Needs the extra `generate` (`pip install so3krates-lite[generate]`), which bring
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,7 +67,6 @@ class Recipe:
 
     name: str
     title: str
-    file: str
     species: tuple[Species, ...]
     temperature: float = 500.0  # K
     seed: int = 2022
@@ -83,13 +82,11 @@ RECIPES: dict[str, Recipe | CumuleneRecipe] = {
         Recipe(
             name="ethanol-gfn2",
             title="Ethanol, 500 K dynamics",
-            file="ethanol_gfn2.npz",
             species=(Species("ethanol", 0, 2000, n_walkers=20, interval=80, time_step=0.5),),
         ),
         Recipe(
             name="carbon-chains-gfn2",
             title="Carbon chains C10H2 and C10H3+, 500 K dynamics",
-            file="carbon_chains_gfn2.npz",
             species=(
                 Species("C10H2", 0, 1000, n_walkers=10, interval=60, time_step=1.0),
                 Species("C10H3+", 1, 1000, n_walkers=10, interval=60, time_step=1.0),
@@ -325,24 +322,3 @@ def _drift(species: Species, temperature: float, rng: np.random.Generator, n: in
     times = np.arange(len(totals)) * 10 * NVE_STEP * 1e-3  # ps
     slope = np.polyfit(times, totals, 1)[0] / len(atoms)
     return f"{1e3 * slope:.4f} meV/atom/ps, spread {1e3 * np.std(totals) / len(atoms):.4f} meV/atom"
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """`python -m so3krates_lite.datasets.generate`: make the bundled data anew."""
-    import argparse
-
-    parser = argparse.ArgumentParser(description="Make the bundled reference data anew.")
-    parser.add_argument("name", choices=tuple(RECIPES), help="which set")
-    parser.add_argument("--output", help="file to write (default: the recipe's name, here)")
-    parser.add_argument("--frames", type=int, help="frames of each molecule")
-    parser.add_argument("--seed", type=int, help="instead of the recipe's")
-    chosen = parser.parse_args(arguments)
-    path = chosen.output or RECIPES[chosen.name].file
-    frames = generate(chosen.name, path, n_frames=chosen.frames, seed=chosen.seed)
-    for key, value in frames.info.items():
-        print(f"{key}: {value}")
-    print(f"written to {path}")
-
-
-if __name__ == "__main__":
-    main()

@@ -246,6 +246,22 @@ _QM7X_MD5 = {
 }
 
 
+def _bundled_card(name: str, title: str, note: str, more: str = "") -> DatasetCard:
+    return DatasetCard(
+        name=name,
+        title=title,
+        citation="Made by so3krates-lite; method: Bannwarth, Ehlert, Grimme, "
+        "J. Chem. Theory Comput. 15, 1652 (2019)",
+        licence="CC0-1.0",
+        level_of_theory=f"GFN2-xTB (tblite){more}",
+        energy_unit="eV",
+        length_unit="Angstrom",
+        local_names=(f"{name.replace('-', '_')}.npz",),
+        bundled=True,
+        note=note,
+    )
+
+
 def _other_cards() -> list[DatasetCard]:
     setting = "set of Ko et al."
     return [
@@ -311,44 +327,21 @@ def _other_cards() -> list[DatasetCard]:
                 PaperNumber("energy MAE", 15.228, "meV", "known molecules, unknown conformations"),
             ),
         ),
-        DatasetCard(
-            name="ethanol-gfn2",
-            title="Ethanol, 500 K dynamics, 2000 frames",
-            citation="Made by so3krates-lite; method: Bannwarth, Ehlert, Grimme, "
-            "J. Chem. Theory Comput. 15, 1652 (2019)",
-            licence="CC0-1.0",
-            level_of_theory="GFN2-xTB (tblite)",
-            energy_unit="eV",
-            length_unit="Angstrom",
-            local_names=("ethanol_gfn2.npz",),
-            bundled=True,
-            note="Not MD17: another level of theory and other frames.",
+        _bundled_card(
+            "ethanol-gfn2",
+            "Ethanol, 500 K dynamics, 2000 frames",
+            "Not MD17: another level of theory and other frames.",
         ),
-        DatasetCard(
-            name="carbon-chains-gfn2",
-            title="Carbon chains C10H2 and C10H3+, 500 K dynamics, 1000 + 1000 frames",
-            citation="Made by so3krates-lite; method: Bannwarth, Ehlert, Grimme, "
-            "J. Chem. Theory Comput. 15, 1652 (2019)",
-            licence="CC0-1.0",
-            level_of_theory="GFN2-xTB (tblite)",
-            energy_unit="eV",
-            length_unit="Angstrom",
-            local_names=("carbon_chains_gfn2.npz",),
-            bundled=True,
-            note="Not the set of Ko et al.: the same molecules, another level of theory.",
+        _bundled_card(
+            "carbon-chains-gfn2",
+            "Carbon chains C10H2 and C10H3+, 500 K dynamics, 1000 + 1000 frames",
+            "Not the set of Ko et al.: the same molecules, another level of theory.",
         ),
-        DatasetCard(
-            name="cumulenes-gfn2",
-            title="Cumulenes C3H4 to C15H4 at all angles between their ends, 200 + 25 frames each",
-            citation="Made by so3krates-lite; method: Bannwarth, Ehlert, Grimme, "
-            "J. Chem. Theory Comput. 15, 1652 (2019)",
-            licence="CC0-1.0",
-            level_of_theory="GFN2-xTB (tblite), electronic temperature 1000 K",
-            energy_unit="eV",
-            length_unit="Angstrom",
-            local_names=("cumulenes_gfn2.npz",),
-            bundled=True,
-            note="so3krates_lite.datasets.cumulenes tells training frames from the scan.",
+        _bundled_card(
+            "cumulenes-gfn2",
+            "Cumulenes C3H4 to C15H4 at all angles between their ends, 200 + 25 frames each",
+            "so3krates_lite.datasets.cumulenes tells training frames from the scan.",
+            ", electronic temperature 1000 K",
         ),
     ]
 

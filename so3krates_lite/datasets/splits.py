@@ -8,7 +8,6 @@ tested by it.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Callable
@@ -19,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from so3krates_lite.errors import UserError
-from so3krates_lite.runtime.files import write_atomically
+from so3krates_lite.runtime.files import check_version, load_npz, save_npz, write_atomically
 from so3krates_lite.structures.frames import Frames
 
 FORMAT_VERSION = 1
@@ -85,9 +84,7 @@ class Split:
             "test": self.test,
         }
         if path.suffix == ".npz":
-            stream = io.BytesIO()
-            np.savez_compressed(stream, **{k: np.array(v) for k, v in content.items()})
-            write_atomically(path, stream.getvalue())
+            save_npz(path, content)
         elif path.suffix == ".json":
             plain = {k: v.tolist() if hasattr(v, "tolist") else v for k, v in content.items()}
             write_atomically(path, json.dumps(plain).encode())
@@ -98,20 +95,13 @@ class Split:
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Split:
         """Read what `save` wrote."""
-        path = Path(path)
+        path, remedy = Path(path), "split again"
         try:
             if path.suffix == ".json":
                 content = json.loads(path.read_text(encoding="utf-8"))
+                check_version(path, int(content["format_version"]), FORMAT_VERSION, remedy)
             else:
-                # numpy leaves a damaged file open when it is given a path
-                stream = io.BytesIO(path.read_bytes())
-                with np.load(stream, allow_pickle=False) as archive:
-                    content = {key: archive[key] for key in archive.files}
-            version = int(content["format_version"])
-            if version != FORMAT_VERSION:
-                raise UserError(
-                    f"{path} has split format {version}; this so3krates-lite reads {FORMAT_VERSION}"
-                )
+                content = load_npz(path, "split file", FORMAT_VERSION, remedy)
             return Split(
                 content["train"],
                 content["valid"],
@@ -122,9 +112,9 @@ class Split:
         except UserError:
             raise
         except FileNotFoundError as error:
-            raise UserError(f"there is no split file {path}") from error
+            raise UserError(f"There is no file {path}: a split file is expected there.") from error
         except Exception as error:  # damaged in any of many ways
-            raise UserError(f"{path} is not a readable split file ({error})") from error
+            raise UserError(f"{path} cannot be read as a split file: {error}.") from error
 
 
 def random_split(

@@ -54,7 +54,7 @@ from so3krates_lite.record.parts import (
     SphericalAttention,
     checked,
 )
-from so3krates_lite.runtime.files import replacing
+from so3krates_lite.runtime.files import load_npz, save_npz
 
 FORMAT_VERSION = 1
 
@@ -263,9 +263,7 @@ class AttentionRecord(DirectedPairs):
     def save(self, path: str | os.PathLike) -> Path:
         """Write one npz file (no pickle), complete or not at all. Returns the path."""
         path = Path(path)
-        arrays = {"format_version": np.int64(FORMAT_VERSION), **_flat(self)}
-        with replacing(path) as part, part.open("wb") as handle:
-            np.savez_compressed(handle, **arrays)
+        save_npz(path, {"format_version": np.int64(FORMAT_VERSION), **_flat(self)})
         return path
 
     @classmethod
@@ -276,21 +274,8 @@ class AttentionRecord(DirectedPairs):
             UserError: the file is missing, is no attention record, or has another version.
         """
         path = Path(path)
-        if not path.is_file():
-            raise UserError(f"No attention record at '{path}': check the path.")
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                data = dict(archive)
-        except Exception as error:  # zip, header and pickle troubles all mean the same here
-            raise UserError(f"'{path}' is not a readable npz file ({error}).") from error
-        version = data.pop("format_version", None)
-        if version is None:
-            raise UserError(f"'{path}' is not an attention record: it has no 'format_version'.")
-        if int(version) != FORMAT_VERSION:
-            raise UserError(
-                f"'{path}' has attention record version {int(version)}, this package reads "
-                f"{FORMAT_VERSION}: compute the record again with this package."
-            )
+        kind, remedy = "record of attention", "compute the record again"
+        data = load_npz(path, kind, FORMAT_VERSION, remedy)
         try:
             return _built(cls, data)
         except KeyError as missing:

@@ -1,7 +1,8 @@
-"""Arrays on disk: safetensors files that are complete or absent, never half-written.
+"""Arrays on disk: files that are complete or absent, never half-written.
 
-Every file carries what it is and a format version in its header; a file of another kind or version
-is refused in one sentence.
+Weights and states of training are safetensors, which say in their header what they are. Data are
+npz, which numpy alone reads: frames, splits, records of attention. Both carry a format version; a
+file of another kind or version is refused in one sentence.
 """
 
 from __future__ import annotations
@@ -12,32 +13,11 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from so3krates_lite.errors import UserError
-
-
-def flatten(tree: dict, prefix: str = "") -> dict[str, np.ndarray]:
-    """A nested dictionary of arrays as one of paths: {"layers/value/kernel": …}."""
-    flat = {}
-    for key, value in tree.items():
-        path = f"{prefix}{key}"
-        flat.update(flatten(value, f"{path}/") if isinstance(value, dict) else {path: value})
-    return flat
-
-
-def unflatten(flat: dict[str, np.ndarray]) -> dict:
-    """The inverse of `flatten`."""
-    tree: dict = {}
-    for path, value in flat.items():
-        *parents, name = path.split("/")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[name] = value
-    return tree
 
 
 @contextlib.contextmanager
@@ -65,12 +45,57 @@ def replacing(path: Path) -> Iterator[Path]:
         ) from error
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write to a neighbouring temporary file, flush it to disk, then rename it into place."""
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[BinaryIO]:
+    """A file beside ``path``, which is flushed to disk before it takes its place."""
     with replacing(path) as temporary, temporary.open("wb") as file:
-        file.write(content)
+        yield file
         file.flush()
         os.fsync(file.fileno())
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write to a neighbouring temporary file, flush it to disk, then rename it into place."""
+    with _writing(path) as file:
+        file.write(content)
+
+
+def save_npz(path: Path, arrays: dict[str, Any]) -> None:
+    """Write arrays to one compressed npz."""
+    with _writing(path) as file:
+        np.savez_compressed(file, **arrays)
+
+
+def load_npz(path: Path, kind: str, version: int, remedy: str) -> dict[str, np.ndarray]:
+    """Read what `save_npz` wrote, without its ``format_version``; pickled objects stay closed.
+
+    Raises:
+        UserError: the file is missing, damaged, or of another format version, against which
+            ``remedy`` is told
+    """
+    if not path.is_file():
+        raise UserError(f"There is no file {path}: a {kind} is expected there.")
+    try:
+        # numpy leaves a damaged file open when it is given a path
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = dict(archive)
+        if "format_version" not in arrays:
+            raise ValueError("it states no format_version")
+        found = int(arrays.pop("format_version"))
+    except Exception as error:  # zip, header and pickle troubles all mean the same here
+        raise UserError(f"{path} cannot be read as a {kind}: {error}.") from None
+    check_version(path, found, version, remedy)
+    return arrays
+
+
+def check_version(what: Path | str, found: int, reads: int, remedy: str = "") -> None:
+    """Refuse another format than the one that is read; "" for a remedy: there is but one."""
+    if found != reads:
+        age = "an older" if found < reads else "a newer"
+        raise UserError(
+            f"{what} was written by {age} version of so3krates-lite (format {found}; this version "
+            f"reads format {reads}): install the matching version{remedy and f' or {remedy}'}."
+        )
 
 
 def save_arrays(
@@ -120,10 +145,5 @@ def load_arrays(path: Path, kind: str, version: int) -> tuple[dict[str, np.ndarr
         header = json.loads(metadata["header"])
     except (KeyError, ValueError) as error:
         raise UserError(f"{path} is damaged: its header cannot be read ({error}).") from None
-    if found_version != version:
-        age = "an older" if found_version < version else "a newer"
-        raise UserError(
-            f"{path} was written by {age} version of so3krates-lite (format {found_version}; this "
-            f"version reads format {version}): install the matching version or train again."
-        )
+    check_version(path, found_version, version, "train again")
     return arrays, header

@@ -21,26 +21,27 @@ class TrainConfig:
 
     Args:
         epochs: how many passes over the training frames, at most
-        max_minutes: stop after this much time of training, counted over resumed runs without the
+        max_minutes: stop after so many minutes of training, counted over resumed runs without the
             epoch in which each compiles; None: no limit
         batch_size: structures per step; an incomplete last batch of an epoch is left out
-        optimiser: "muon" (see `muon`; what is no matrix goes by Adam at 0.3 of the rate) or "adam",
-            the paper's (beta 0.9, 0.999)
+        optimiser: "muon" (see `training.muon`; what is no matrix goes by Adam at 0.3 of the rate)
+            or "adam", the paper's (beta 0.9, 0.999)
         learning_rate: of Muon's matrices, or of Adam, at its highest; None: 1e-2 or 1e-3
         schedule: "plateau" (factor ``plateau_factor`` after ``plateau_patience`` validations
             without improvement), "cosine" (a linear rise over the first 2 %, then down to 1 % over
             ``epochs``), "exponential" (factor 0.7 per 100,000 steps), "constant"
         clip_norm: largest global norm of a gradient
         ema_decay: of the running mean of the weights that is validated and kept; 0: none
-        energy_weight, forces_weight: of the two mean squared errors, in eV^2 and (eV/Å)^2 divided
-            by the square of the energy scale
+        energy_weight: weight of the energies' mean squared error, in eV^2 divided by the square
+            of the energy scale
+        forces_weight: of the forces', in (eV/Å)^2 divided likewise
         energy_shift: fit one energy per "element" or one per "atom" to the training energies, take
             those of the "isolated" atoms among the frames, which are then no data, or "none"
         energy_scale: eV per unit of network output: "forces" (standard deviation of the training
             forces times 1 Å), "energies" (standard deviation of the energies less their shifts) or
             "none" (1 eV)
         train_only: train these parts of the network only, by their names in the tree of parameters
-            or the beginning of them, such as ("head",); (): all
+            or the beginning of them, such as "head"; (): all
         refit_shift: where training begins from a potential, fit the energy zero of each element
             anew, for other molecules or another level of theory
         stop_patience: stop after this many validations without improvement; 0: never

@@ -82,12 +82,7 @@ class RunFolder:
             raise UserError(f"{self.path} holds no training run: there is no {path.name} in it.")
         try:
             content = json.loads(path.read_bytes())
-            version = content["format_version"]
-            if version != CONFIG_VERSION:
-                raise UserError(
-                    f"it has format {version}, this version of so3krates-lite reads format "
-                    f"{CONFIG_VERSION}: install the matching version."
-                )
+            files.check_version("it", content["format_version"], CONFIG_VERSION)
             model = ModelConfig.from_dict(content["model"])
             # runs from before there was a choice are Adam's
             training = TrainConfig.from_dict({"optimiser": "adam", **content["training"]})

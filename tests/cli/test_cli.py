@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from so3krates_lite.cli import build_parser, main
+from so3krates_lite.cli.options import documented
 from so3krates_lite.datasets import load
 from so3krates_lite.record.attention_record import AttentionRecord
+from so3krates_lite.training import TrainConfig
 
 NITROGEN = str(Path(__file__).parents[1] / "reference" / "nitrogen.xyz")
 TINY = "--features 12 --layers 2 --heads 2 --degrees 1 2 --batch-size 8 --epochs 2".split()
@@ -235,6 +237,13 @@ def test_every_command_explains_itself(capsys):
             build_parser().parse_args([*command, "--help"])
         assert stopped.value.code == 0
         assert len(capsys.readouterr().out) > 100
+
+
+def test_help_of_a_setting_is_what_its_docstring_says():
+    texts = documented(TrainConfig)
+    assert texts["learning_rate"] == "of Muon's matrices, or of Adam, at its highest [1e-2 or 1e-3]"
+    assert "(a linear rise over the first 2 %%, then down to 1 %% over epochs)" in texts["schedule"]
+    assert texts["train_only"].endswith("[all]")
 
 
 def test_package_and_help_of_commands_load_nothing_heavy():

@@ -162,11 +162,11 @@ def test_damaged_and_newer_split_files_are_refused(tmp_path):
     pickled = {"format_version": np.array([1], object), "seed": 0, "strategy": "random"}
     np.savez(tmp_path / "e.npz", train=[1], valid=[2], test=[3], **pickled)
     for name in ("a.json", "b.npz", "e.npz"):
-        with pytest.raises(UserError, match="not a readable"):
+        with pytest.raises(UserError, match="cannot be read as a split"):
             Split.load(tmp_path / name)
-    with pytest.raises(UserError, match="split format 9"):
+    with pytest.raises(UserError, match=r"format 9;.*split again"):
         Split.load(tmp_path / "c.json")
-    with pytest.raises(UserError, match="no split file"):
+    with pytest.raises(UserError, match="There is no file"):
         Split.load(tmp_path / "d.npz")
     with pytest.raises(UserError, match=r"\.npz or \.json"):
         random_split(atoms(), 10, 5).save(tmp_path / "split.txt")

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax.traverse_util import flatten_dict
 from optax.contrib import MuonDimensionNumbers
 from optax.contrib import muon as optax_muon
 
@@ -143,7 +144,7 @@ def small_network(rng) -> dict:
 
 def one_by_one(tree: dict) -> list:
     """Single matrices by Muon, one leaf each; then all else, which is Adam's."""
-    flat = files.flatten(tree)
+    flat = flatten_dict(tree, sep="/")
     kernels = [
         leaf.reshape(-1, *leaf.shape[-2:])
         for name, leaf in flat.items()
