@@ -32,12 +32,7 @@ from so3krates_lite.passes import Collect, collect_at_once, collect_for_reverse,
 from so3krates_lite.record.attention_record import AttentionRecord
 from so3krates_lite.record.from_network import joined, of_geomatt, of_so3krates
 from so3krates_lite.runtime import files
-from so3krates_lite.runtime.settings import (
-    Compiled,
-    enable_compilation_cache,
-    precision_context,
-    precision_of,
-)
+from so3krates_lite.runtime.settings import Compiled, precision_context, precision_of
 from so3krates_lite.structures.batching import NEUTRAL, electrons_read, make_batch
 from so3krates_lite.structures.buckets import bucketed_batches
 from so3krates_lite.structures.frames import Frames
@@ -47,8 +42,6 @@ log = logging.getLogger(__name__)
 
 KIND = "so3krates-lite potential"
 FORMAT_VERSION = 1
-
-enable_compilation_cache()
 
 
 class Architecture(NamedTuple):

@@ -34,6 +34,7 @@ from so3krates_lite.config import GeomAttConfig
 from so3krates_lite.errors import require
 from so3krates_lite.experiments.train_alike import save_results
 from so3krates_lite.geomatt import Geometry, Stream, linear
+from so3krates_lite.runtime.settings import Compiled
 from so3krates_lite.structures.batching import make_batch
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.structures.graph import Batch, pair_vectors
@@ -147,7 +148,7 @@ class Classified:
         }
 
 
-@partial(jax.jit, static_argnames=("order", "steps"))
+@partial(Compiled, static_argnames=("order", "steps"))
 def _fit(
     key: jax.Array, batch: Batch, kind: Int[Array, "graphs"], order: int | None, steps: int
 ) -> dict:
@@ -166,7 +167,7 @@ def _fit(
     return jax.lax.scan(step, (params, adam.init(params)), length=steps)[0][0]
 
 
-@partial(jax.jit, static_argnames="order")
+@partial(Compiled, static_argnames="order")
 def _right(params: dict, batch: Batch, kind: Int[Array, "graphs"], order: int | None):
     return jnp.mean((ShapeClassifier(order).apply(params, batch) > 0) == kind)
 

@@ -1,4 +1,4 @@
-"""How JAX runs here: precision and the compilation cache.
+"""How JAX runs here: precision and the compilation cache. Importing it changes no setting.
 
 Compiled functions are kept on disk between runs, so that the second start of the same model waits
 for no compiler. ``SO3KRATES_COMPILATION_CACHE`` names another folder, or ``off``. JAX itself is
@@ -57,6 +57,7 @@ class Compiled:
     def jitted(self) -> Any:
         import jax
 
+        _settle()
         # options depend on the device, which is not to be started by an import
         options = compiler_options(once=self.once)
         return jax.jit(self.function, compiler_options=options, **self.settings)
@@ -104,9 +105,13 @@ def compiler_options(once: bool = False) -> dict[str, Any]:
 
 
 def enable_compilation_cache() -> None:
-    """Keep compiled functions in the user's cache folder, unless JAX has a place already."""
+    """Keep compiled functions in the user's cache folder, unless JAX has a place already.
+
+    What is compiled by this package does so by itself, when the first program is made.
+    """
     import jax
     import platformdirs
+    from jax.experimental.compilation_cache import compilation_cache
 
     setting = os.environ.get("SO3KRATES_COMPILATION_CACHE", "")
     if setting.lower() == "off" or jax.config.jax_compilation_cache_dir:
@@ -117,9 +122,16 @@ def enable_compilation_cache() -> None:
     except OSError:
         return  # a read-only home is no reason to refuse to work
     jax.config.update("jax_compilation_cache_dir", str(folder))
+    # JAX looks for a place when it first compiles anything, and then not again
+    compilation_cache.reset_cache()
     # e3x's tables are many small compilations, each far below JAX's default threshold of one second
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    threshold = "jax_persistent_cache_min_compile_time_secs"
+    if getattr(jax.config, threshold) == 1.0:  # JAX's default: the user has set no other
+        jax.config.update(threshold, 0.0)
     _hush()
+
+
+_settle = cache(enable_compilation_cache)
 
 
 def _hush() -> None:
