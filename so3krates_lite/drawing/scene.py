@@ -4,8 +4,7 @@ A :class:`Scene` holds one frame, centred and with the view from which least is 
 bonds found by covalent radii, and the path of one tube per directed pair. None of it depends on a
 layer or head, so a picture of another one changes only which tubes are drawn
 (:func:`chosen_pairs`), how thick (:func:`tube_width`) and in which colour. The turning figure
-(`molecule3d`), the SVG (`molecule_svg`) and the matplotlib drawing (`stills`) all start here, so
-they agree with each other.
+(`molecule3d`) and the still one (`stills`) both start here, so they agree with each other.
 """
 
 from __future__ import annotations

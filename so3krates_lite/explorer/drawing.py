@@ -174,14 +174,14 @@ def _tubes(
 
 
 def still_molecule(record: AttentionRecord, state: ViewState) -> str:
-    """The molecule as SVG, where nothing can turn."""
-    from so3krates_lite.drawing.molecule_svg import molecule_svg
+    """The molecule as an ``<img>``, where nothing can turn."""
     from so3krates_lite.drawing.scene import scene
+    from so3krates_lite.drawing.stills import molecule_image
 
     picture = scene(record, state.frame, state.block)
     values, limit = values_of(record, state), limit_of(record, state)
     keep = is_shown(record, state)
-    return molecule_svg(picture, values, limit, keep, description=title_of(record, state))
+    return molecule_image(picture, values, limit, keep, title_of(record, state))
 
 
 # -- the plots ------------------------------------------------------------------------------------

@@ -279,7 +279,7 @@ the norm of what the pair then adds. Every atom attends to every atom, also to i
 
 
 def _attention(record: AttentionRecord, frame: int) -> str:
-    from so3krates_lite.drawing import molecule3d, molecule_svg, scene
+    from so3krates_lite.drawing import molecule3d, scene, stills
 
     first = record.blocks[0]
     pictures = {_list_of(block): scene.scene(record, frame, block) for block in record.blocks}
@@ -311,7 +311,7 @@ def _attention(record: AttentionRecord, frame: int) -> str:
     start = {"block": first, "layer": layer, "channel": channel, "quantity": "weighted"}
     name = f"layer {layer}, {record.channel_names()[channel]}"
     say = f"Molecule of {len(picture.labels)} atoms with the {first} attention of {name}"
-    still = molecule_svg.molecule_svg(picture, values, end, keep, description=say)
+    still = stills.molecule_image(picture, values, end, keep, say)
     options = "".join(
         f'<option value="{key}">{escape(text)}</option>' for key, text in QUANTITY_NAMES.items()
     )
