@@ -6,7 +6,7 @@ the largest size over all layers, channels and frames of the block, whatever is 
 argument ``limit`` frees it. Every figure says below it what its numbers are, on which scale, and
 what may not be read from them.
 
-No figure needs WebGL; `export.save_figure` writes them as pages and pictures.
+No figure needs WebGL; `export.save_figure` writes them as pages.
 plotly is imported only when a figure is made.
 """
 
