@@ -21,6 +21,7 @@ from jaxtyping import Float
 
 from so3krates_lite.drawing.figures import attention_against_distance
 from so3krates_lite.drawing.look import DIVERGING, PALETTE, SEQUENTIAL, styled
+from so3krates_lite.drawing.scene import neighbourhood
 from so3krates_lite.errors import UserError
 from so3krates_lite.record import analysis
 from so3krates_lite.record.analysis import Choice
@@ -31,7 +32,6 @@ from so3krates_lite.record.wording import AXIS, FORMULA, atom_labels, scale_limi
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-_NEIGHBOURHOOD = {"feature": "local", "geometric": "local", "spherical": "spherical"}
 _UNSIGNED = ("abs-mean", "max-abs", "norm")
 
 
@@ -208,7 +208,7 @@ def attention_against_sphc_distance(
     blocks = [block] if block else [b for b in ("geometric", "spherical") if b in record.blocks]
     distances = {b: analysis.sphc_distances(record, b) for b in blocks or [None]}
     end = max(scale_limit(record, b, quantity, limit) for b in blocks)
-    figure = _panels([f"{_NEIGHBOURHOOD[b]} neighbourhood" for b in blocks], 0.12)
+    figure = _panels([f"{neighbourhood(b)} neighbourhood" for b in blocks], 0.12)
     seen: set[str] = set()
     for col, (b, X) in enumerate(distances.items(), start=1):
         view = record, frame, b, layer, channel, quantity
@@ -229,7 +229,7 @@ def attention_against_sphc_distance(
     reach = max(float(X.max(initial=0.0)) for X in distances.values()) or 1.0
     figure.update_xaxes(title="SPHC distance X (no unit)", range=[0, 1.04 * reach])
     figure.update_yaxes(range=_range(end, is_signed(quantity)), zeroline=True)
-    formulas = "; ".join(f"{_NEIGHBOURHOOD[b]}: {FORMULA[b][quantity]}" for b in blocks)
+    formulas = "; ".join(f"{neighbourhood(b)}: {FORMULA[b][quantity]}" for b in blocks)
     caption = (
         f"X = |χ_j − χ_i| at the input of the layer, up to the largest of all layers. {formulas}. "
         f"Axes reach to {end:.3g} for all layers, {CHANNELS[blocks[0]]}s and frames."

@@ -180,20 +180,12 @@ def _table(rows: Sequence[Mapping]) -> str:
     )
 
 
-def _list_of(block: str) -> str:
-    """Which list of pairs a block works on: all but the spherical one share one."""
-    return "spherical" if block == "spherical" else "local"
-
-
 def _payload(record: AttentionRecord, pictures: dict, start: dict, traces: list[dict]) -> dict:
     """What the page's script needs to redraw the views; numbers rounded to four digits."""
     from so3krates_lite.drawing import scene, tubes
 
-    def digits(array: np.ndarray) -> list:
-        return np.vectorize(lambda v: float(f"{v:.4g}"), otypes=[float])(array).tolist()
-
     def values(block: str, quantity: str) -> list:
-        pairs = pictures[_list_of(block)].pairs
+        pairs = pictures[scene.neighbourhood(block)].pairs
         if len(pairs) == 0:
             return [[]] * record.n_layers
         chosen = [
@@ -202,7 +194,7 @@ def _payload(record: AttentionRecord, pictures: dict, start: dict, traces: list[
             for channel in range(record.n_channels(block))
         ]
         shape = (record.n_layers, record.n_channels(block), len(pairs))
-        return digits(np.reshape(chosen, shape).transpose(0, 2, 1))
+        return look.digits(np.reshape(chosen, shape).transpose(0, 2, 1))
 
     def listed(picture: scene.Scene) -> dict:
         tubes, pairs = picture.tubes, len(picture.pairs)
@@ -225,7 +217,7 @@ def _payload(record: AttentionRecord, pictures: dict, start: dict, traces: list[
         "labels": picture.labels,
         "layers": record.n_layers,
         "channels": {block: record.channel_names(block) for block in record.blocks},
-        "list_of": {block: _list_of(block) for block in record.blocks},
+        "list_of": {block: scene.neighbourhood(block) for block in record.blocks},
         "lists": lists,
         "faces": picture.tubes.faces.tolist(),
         "sides": tubes.SIDES,
@@ -269,7 +261,9 @@ def _attention(record: AttentionRecord, frame: int) -> str:
     from so3krates_lite.drawing import molecule3d, scene, stills
 
     first = record.blocks[0]
-    pictures = {_list_of(block): scene.scene(record, frame, block) for block in record.blocks}
+    pictures = {
+        scene.neighbourhood(block): scene.scene(record, frame, block) for block in record.blocks
+    }
     picture = pictures["local"]
     layer, channel = strongest_channel(record)
     end = wording.scale_limit(record, first, "weighted")

@@ -148,7 +148,7 @@ def test_dots_are_named_by_who_asks_and_who_answers(record, quantity):
     if quantity == "weighted":
         r = np.linspace(0, 5, 120)
         wave = 3.6 * (1 + np.cos(np.pi * r / 5)) / 2
-        np.testing.assert_allclose([line.y for line in figure.data[:2]], [wave, -wave], atol=1e-12)
+        np.testing.assert_allclose([line.y for line in figure.data[:2]], [wave, -wave], atol=1e-6)
 
 
 def test_two_distances_of_a_pair_stand_on_their_own_axes(record):
