@@ -167,15 +167,14 @@ def test_two_distances_of_a_pair_stand_on_their_own_axes(record):
     assert "%{x:.2f} Å in space, %{y:.3f} in SPHC space" in dots.hovertemplate
 
 
-def test_a_curve_is_named_by_who_asks_and_who_answers(record):
+def test_a_series_is_of_what_asks_and_of_what_answers(record):
     view = {"block": "feature", "layer": 1, "channel": 1}
-    pair, gets, sends = all_layers.series_figure(
-        record, [(2, 0), (2, None), (None, 0)], **view
-    ).data
-    assert [pair.name, gets.name, sends.name] == ["C2 ← O0", "C2 ← all", "all ← O0"]
-    np.testing.assert_allclose(pair.y, [-0.35, -0.5])
-    np.testing.assert_allclose(gets.y, [0.49, 0.7])
-    np.testing.assert_allclose(sends.y, [-0.21, -0.3])
+    pair, gets, sends = (
+        analysis.series(record, *ends, **view) for ends in ((2, 0), (2, None), (None, 0))
+    )
+    np.testing.assert_allclose(pair, [-0.35, -0.5])
+    np.testing.assert_allclose(gets, [0.49, 0.7])
+    np.testing.assert_allclose(sends, [-0.21, -0.3])
 
 
 # -- molecules ------------------------------------------------------------------------------------
