@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
 from so3krates_lite.drawing.figures import attention_against_distance
-from so3krates_lite.drawing.look import NEGATIVE, POSITIVE, TEXT, styled
+from so3krates_lite.drawing.look import NEGATIVE, POSITIVE, styled
 from so3krates_lite.drawing.molecule3d import camera_eye, label_annotations
 from so3krates_lite.drawing.scene import Scene, element_colour
 from so3krates_lite.lessons.feedback import Attempt, Wrong, exercise, of_shape, refuse, same, told
 from so3krates_lite.lessons.points import ball_and_stick, ijk, one_point, xyz
+from so3krates_lite.lessons.sliders import layer_slider, showing
 from so3krates_lite.lessons.sphcs_figures import shape_surface
 from so3krates_lite.record.attention_record import AttentionRecord
 
@@ -252,14 +253,7 @@ def sphc_figure(
             **{"cmin": -limit, "cmax": limit, "showscale": False, "visible": k == 0},
             **{"lighting": {"ambient": 0.8, "diffuse": 0.4, "specular": 0.1}, "hoverinfo": "skip"},
         )
-    steps = [
-        {
-            "label": name,
-            "method": "restyle",
-            "args": [{"visible": [True, True, *(k == shown for k in range(len(states)))]}],
-        }
-        for shown, name in enumerate(names)
-    ]
+    steps = showing(names, [None, None, *range(len(states))])
     tags = label_annotations(picture)  # on top of all, where no lobe can hide an atom
     for tag, number in zip(tags, picture.numbers, strict=True):
         tag |= {"bgcolor": element_colour(int(number)), "borderpad": 2}
@@ -286,37 +280,3 @@ def attention_slider(record: AttentionRecord, block: str = "feature") -> go.Figu
         "y",
         digits=3,
     )
-
-
-def layer_slider(
-    record: AttentionRecord,
-    block: str,
-    view: Callable[[int, int], go.Figure],
-    values: str,
-    digits: int,
-) -> go.Figure:
-    """The figures ``view(layer, channel)`` of a block under one slider.
-
-    Args:
-        values: the key of each trace that differs between them, such as "y"
-        digits: to which it is rounded, which keeps a page light
-    """
-    views = {
-        f"{layer} · {name}": view(layer, channel)
-        for layer in range(record.n_layers)
-        for channel, name in enumerate(record.channel_names(block))
-    }
-    steps = [
-        {
-            "label": label,
-            "method": "update",
-            "args": [
-                {values: [np.round(trace[values], digits).tolist() for trace in figure.data]},
-                {"title.text": figure.layout.title.text},
-            ],
-        }
-        for label, figure in views.items()
-    ]
-    current = {"prefix": "layer ", "font": {"color": TEXT}}
-    slider = {"steps": steps, "currentvalue": current, "pad": {"t": 44}, "font": {"size": 11}}
-    return next(iter(views.values())).update_layout(sliders=[slider], height=560)

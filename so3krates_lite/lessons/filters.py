@@ -19,6 +19,7 @@ from so3krates_lite.lessons.feedback import (
     refuse,
     same,
 )
+from so3krates_lite.lessons.sliders import showing
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -254,14 +255,7 @@ def filter_map(
             colorbar={"thickness": 12, "outlinewidth": 0, "title": {"text": "w"}},
             hovertemplate="%{x:.2f} Å, n %{y:.2f}: w = %{z:.3f}<extra></extra>",
         )
-    steps = [
-        {
-            "label": name,
-            "method": "restyle",
-            "args": [{"visible": [k == shown for k in range(len(maps))]}],
-        }
-        for shown, name in enumerate(names)
-    ]
+    steps = showing(names, range(len(maps)))
     slider = {"steps": steps, "currentvalue": {"font": {"color": TEXT}}, "pad": {"t": 44, "r": 40}}
     figure.update_xaxes(title="distance d (Å)")
     figure.update_yaxes(title=f"SPHC distance n, degree {degree} (no unit)")
