@@ -1,4 +1,4 @@
-"""Figures of more than one view: all layers at once, against SPHC distance, along a trajectory.
+"""Figures of more than one view: all layers at once, and against SPHC distance.
 
 `figures` draws one layer and channel of one frame. Here are the pictures that
 show many views at once, and so live on their scales: each is centred on zero and reaches to
@@ -6,7 +6,7 @@ the largest size over all layers, channels and frames of the block, whatever is 
 argument ``limit`` frees it. Every figure says below it what its numbers are, on which scale, and
 what may not be read from them.
 
-No figure needs WebGL; `export.save_figure` writes them as pages and pictures.
+No figure needs WebGL; `export.save_figure` writes them as pages.
 plotly is imported only when a figure is made.
 """
 
@@ -17,16 +17,15 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
 
 from so3krates_lite.drawing.figures import attention_against_distance
-from so3krates_lite.drawing.look import DIVERGING, PALETTE, SEQUENTIAL, styled
+from so3krates_lite.drawing.look import DIVERGING, SEQUENTIAL, styled
+from so3krates_lite.drawing.scene import neighbourhood
 from so3krates_lite.errors import UserError
 from so3krates_lite.record import analysis
 from so3krates_lite.record.analysis import Choice
 from so3krates_lite.record.attention_record import AttentionRecord
 from so3krates_lite.record.blocks import BLOCKS
-from so3krates_lite.record.tables import binned
 from so3krates_lite.record.wording import AXIS, FORMULA, atom_labels, scale_limit
 
 if TYPE_CHECKING:
@@ -208,7 +207,7 @@ def attention_against_sphc_distance(
     blocks = [block] if block else [b for b in ("geometric", "spherical") if b in record.blocks]
     distances = {b: analysis.sphc_distances(record, b) for b in blocks or [None]}
     end = max(scale_limit(record, b, quantity, limit) for b in blocks)
-    figure = _panels([f"{BLOCKS[b].listed} neighbourhood" for b in blocks], 0.12)
+    figure = _panels([f"{neighbourhood(b)} neighbourhood" for b in blocks], 0.12)
     seen: set[str] = set()
     for col, (b, X) in enumerate(distances.items(), start=1):
         view = record, frame, b, layer, channel, quantity
@@ -229,7 +228,7 @@ def attention_against_sphc_distance(
     reach = max(float(X.max(initial=0.0)) for X in distances.values()) or 1.0
     figure.update_xaxes(title="SPHC distance X (no unit)", range=[0, 1.04 * reach])
     figure.update_yaxes(range=_range(end, is_signed(quantity)), zeroline=True)
-    formulas = "; ".join(f"{BLOCKS[b].listed}: {FORMULA[b][quantity]}" for b in blocks)
+    formulas = "; ".join(f"{neighbourhood(b)}: {FORMULA[b][quantity]}" for b in blocks)
     caption = (
         f"X = |χ_j − χ_i| at the input of the layer, up to the largest of all layers. {formulas}. "
         f"Axes reach to {end:.3g} for all layers, {BLOCKS[blocks[0]].channels} and frames."
@@ -237,80 +236,3 @@ def attention_against_sphc_distance(
     title = f"{' and '.join(blocks)} attention, {view_name(record, blocks[0], layer, channel)}"
     legend = {"orientation": "v", "itemsizing": "constant"}
     return _captioned(figure, title, caption, 440, legend=legend)
-
-
-def series_figure(
-    record: AttentionRecord,
-    choose: Sequence[tuple[int | None, int | None]],
-    against: Float[np.ndarray, " frames"] | None = None,
-    *,
-    axis: str = "frame",
-    block: str | None = None,
-    quantity: str = "weighted",
-    layer: Choice = "sum",
-    channel: Choice = "sum",
-    bins: int = 24,
-    limit: float | None = None,
-) -> go.Figure:
-    """Attention along a trajectory, or against a dihedral angle or any other number per frame.
-
-    Args:
-        choose: (receiver, sender) of each curve; None for all: (2, None) is what atom 2 receives.
-        against: a number per frame, such as `analysis.dihedral`; None: frames are counted. Where it
-            does not rise from frame to frame each frame is a dot, and the line is the mean of
-            ``bins`` equal parts.
-        axis: title of the horizontal axis, with its unit: ``"C–C–O–H dihedral (°)"``.
-        limit: end of the axis; by default the largest size of any such pair, or atom, in any frame
-            and, where one layer or channel is chosen, in all of them.
-    """
-    import plotly.graph_objects as go
-
-    block = block or record.blocks[0]
-    what = {"block": block, "quantity": quantity}
-    x = np.arange(len(record)) if against is None else np.asarray(against, float)
-    if x.shape != (len(record),) or not np.isfinite(x).any():
-        raise UserError(f"against has shape {x.shape}, expected a number for {len(record)} frames.")
-    rising = bool((np.diff(x) > 0).all())
-    mode = "markers" if not rising else "lines+markers" if len(x) <= 60 else "lines"
-    labels = atom_labels(record.numbers[0])
-    figure, end = go.Figure(), 0.0
-    for n, (receiver, sender) in enumerate(choose):
-        y = analysis.series(record, receiver, sender, layer=layer, channel=channel, **what)
-        end = max(end, _series_limit(record, receiver, sender, layer, channel, what))
-        one, other = ("all" if a is None else labels[a] for a in (receiver, sender))
-        name, colour = f"{one} ← {other}", PALETTE[n % len(PALETTE)]
-        look = {
-            "name": name,
-            "legendgroup": name,
-            "hovertemplate": f"{name}<br>{axis} %{{x:.4g}}: %{{y:+.4f}}<extra></extra>",
-            "line": {"color": colour, "width": 2},
-        }
-        marker = {"color": colour, "size": 6, "opacity": 1 if rising else 0.55}
-        figure.add_trace(go.Scatter(x=x, y=y, mode=mode, marker=marker, **look))
-        if not rising:
-            part = binned(x, y, np.linspace(np.nanmin(x), np.nanmax(x) + 1e-9, bins + 1))
-            middle, filled = (part["low"] + part["high"]) / 2, part["pairs"] > 0
-            line = {"x": middle[filled], "y": part["mean"][filled], "mode": "lines"}
-            figure.add_trace(go.Scatter(**line, **look, showlegend=False))
-    end = _end(limit, end)
-    height = _range(end, is_signed(quantity, layer, channel))
-    figure.update_xaxes(title=axis)
-    figure.update_yaxes(title=AXIS[block][quantity], range=height, zeroline=True)
-    caption = (
-        f"The one before ← asks, the one after it answers. Shown: {FORMULA[block][quantity]}. "
-        f"The axis reaches to {end:.3g}, the largest of any such pair or atom in all frames."
-    )
-    title = f"{block} attention, {view_name(record, block, layer, channel)}"
-    return _captioned(figure, title, caption, 400, showlegend=True)
-
-
-def _series_limit(record, receiver, sender, layer: Choice, channel: Choice, what: dict) -> float:
-    """Largest size of what is of the same kind: pairs, atoms that receive or send, or totals."""
-    free = {"layer": layer, "channel": channel}
-    free = {name: way if isinstance(way, str) else None for name, way in free.items()}
-    if receiver is not None and sender is not None:
-        return analysis.limit(record, **what, **free)
-    of_atoms = analysis.received if sender is None else analysis.sent
-    total = receiver is None and sender is None
-    values = (analysis.series if total else of_atoms)(record, **what, **free)
-    return float(np.nanmax(np.abs(values), initial=0.0))

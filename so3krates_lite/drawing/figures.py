@@ -80,14 +80,16 @@ def attention_matrix(
 
 
 def cutoff_curve(record: AttentionRecord, points: int = 120) -> tuple[np.ndarray, np.ndarray]:
-    """The cosine cutoff φ(r) = (1 + cos(π r / cutoff)) / 2 on a grid from 0 to the cutoff.
+    """The cosine cutoff φ(r) of the model on a grid from 0 to the cutoff.
 
     Returns r (Å) and φ, each of shape (points,).
     """
     if not np.isfinite(record.cutoff):
         raise UserError("This record's model has no cutoff, and so no cutoff curve.")
+    from so3krates_lite.basis import cosine_cutoff  # imported here: it brings jax along
+
     r = np.linspace(0.0, record.cutoff, points)
-    return r, 0.5 * (1.0 + np.cos(np.pi * r / record.cutoff))
+    return r, np.asarray(cosine_cutoff(r, record.cutoff), float)
 
 
 def reach_of(record: AttentionRecord, distance: Float[np.ndarray, " pairs"]) -> float:

@@ -1,4 +1,4 @@
-"""One look for every picture: colours, fonts, and what a page may load.
+"""One look for every picture: colours, fonts, digits, and what a page may load.
 
 One colour has one meaning throughout: a diverging scale centred on zero for what has a sign, one
 sequential scale for sizes, and a palette that colour-blind readers can tell apart.
@@ -7,6 +7,8 @@ sequential scale for sizes, and a palette that colour-blind readers can tell apa
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -39,6 +41,22 @@ def parts_of_colour(text: str) -> tuple[float, float, float, float]:
         return (*(int(text[k : k + 2], 16) / 255 for k in (1, 3, 5)), 1.0)
     red, green, blue, *opacity = map(float, text[text.index("(") + 1 : -1].split(","))
     return (red / 255, green / 255, blue / 255, *(opacity or [1.0]))
+
+
+def rgba(value: float, limit: float, signed: bool) -> tuple[float, float, float, float]:
+    """Colour of a value on the signed or the one-sided scale that ends at ``limit``; 0 to 1."""
+    place = np.clip((value / limit + 1) / 2 if signed else value / limit, 0, 1)
+    stops, texts = zip(*(DIVERGING if signed else SEQUENTIAL), strict=True)
+    parts = np.array([parts_of_colour(text) for text in texts])
+    return tuple(float(np.interp(place, stops, parts[:, k])) for k in range(4))
+
+
+def digits(values: np.ndarray, number: int = 4) -> list:
+    """Rounded to so many significant digits, which makes messages and pages short."""
+    values = np.asarray(values, float)
+    size = np.where(values == 0, 1, np.abs(values))
+    scale = 10.0 ** (number - 1 - np.floor(np.log10(size)))
+    return (np.round(values * scale) / scale).tolist()
 
 
 def styled(figure: go.Figure, height: int = 420, **layout) -> go.Figure:

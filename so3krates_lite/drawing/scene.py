@@ -4,8 +4,7 @@ A :class:`Scene` holds one frame, centred and with the view from which least is 
 bonds found by covalent radii, and the path of one tube per directed pair. None of it depends on a
 layer or head, so a picture of another one changes only which tubes are drawn
 (:func:`chosen_pairs`), how thick (:func:`tube_width`) and in which colour. The turning figure
-(`molecule3d`), the SVG (`molecule_svg`) and the matplotlib drawing (`stills`) all start here, so
-they agree with each other.
+(`molecule3d`) and the still one (`stills`) both start here, so they agree with each other.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from jaxtyping import Float, Int
 from so3krates_lite.drawing.tubes import Tubes, attention_tubes, unit
 from so3krates_lite.errors import UserError
 from so3krates_lite.record.attention_record import AttentionRecord
+from so3krates_lite.record.blocks import BLOCKS
 from so3krates_lite.record.wording import atom_labels
 from so3krates_lite.structures.frames import Frames
 
@@ -88,6 +88,22 @@ class Scene:
     half: float  # Å, half the edge of the cube that holds everything
 
 
+def best_view(positions: Float[np.ndarray, "atoms 3"]) -> Float[np.ndarray, "3 3"]:
+    """Along the direction in which the molecule is thinnest, a little from above.
+
+    Rows lead to the right, up, and towards the eye.
+    """
+    right, up, _ = np.linalg.svd(positions - positions.mean(0), full_matrices=True)[2]
+    out = unit(np.cross(right, up) + 0.38 * up + 0.18 * right)
+    right = unit(np.cross(up, out))
+    return np.stack([right, np.cross(out, right), out])
+
+
+def neighbourhood(block: str) -> str:
+    """Which list of pairs a block works on: all but the spherical one share one."""
+    return "spherical" if BLOCKS[block].listed == "spherical" else "local"
+
+
 def scene(source: AttentionRecord | Frames, frame: int = 0, block: str | None = None) -> Scene:
     """Gather what a picture of one frame needs; padding atoms are left out.
 
@@ -105,12 +121,7 @@ def scene(source: AttentionRecord | Frames, frame: int = 0, block: str | None = 
         place[real] = np.arange(len(real))
         receiver, sender = place[listed.receiver[pairs]], place[listed.sender[pairs]]
         vector = listed.vector[pairs]
-    # look along the direction in which the molecule is thinnest, a little from above
-    axes = np.linalg.svd(positions - positions.mean(0), full_matrices=True)[2]
-    right, up = axes[0], axes[1]
-    out = unit(np.cross(right, up) + 0.38 * up + 0.18 * right)
-    right = unit(np.cross(up, out))
-    view = np.stack([right, np.cross(out, right), out])
+    view = best_view(positions)
     seen = positions @ view.T
     positions = positions - (seen.min(0) + seen.max(0)) / 2 @ view
     tubes = attention_tubes(positions[receiver], vector, positions.mean(0))
@@ -120,6 +131,11 @@ def scene(source: AttentionRecord | Frames, frame: int = 0, block: str | None = 
     return Scene(
         numbers, labels, positions, bonds, pairs, receiver, sender, tubes, view, float(half)
     )
+
+
+def is_large(values: Float[np.ndarray, " pairs"], limit: float, threshold: float) -> np.ndarray:
+    """Whether to draw a value: never where it is zero, which a threshold of zero would let pass."""
+    return (np.abs(values) >= threshold * limit) & (values != 0)
 
 
 def chosen_pairs(
@@ -138,7 +154,7 @@ def chosen_pairs(
         raise UserError(f"Unknown role '{role}': choose 'receiver' or 'sender'.")
     if atom is not None and not 0 <= atom < len(picture.numbers):
         raise UserError(f"Atom {atom} does not exist: the frame has {len(picture.numbers)} atoms.")
-    keep = (np.abs(values) >= threshold * limit) & (values != 0)
+    keep = is_large(values, limit, threshold)
     return keep if atom is None else keep & (getattr(picture, role) == atom)
 
 

@@ -1,7 +1,7 @@
 """Figures that set views against each other, or attention against its effect.
 
-Two matrices and their difference, paths through all layers, and the question whether attention
-matters: each says below it what its numbers are, on which scale, and what may not be read from it.
+Two matrices and their difference, and the question whether attention matters: each says below it
+what its numbers are, on which scale, and what may not be read from it.
 """
 
 from __future__ import annotations
@@ -26,17 +26,12 @@ from so3krates_lite.drawing.all_layers import (
 from so3krates_lite.drawing.look import PALETTE
 from so3krates_lite.errors import UserError
 from so3krates_lite.record import analysis
-from so3krates_lite.record.analysis import Choice, Choices
+from so3krates_lite.record.analysis import Choices
 from so3krates_lite.record.attention_record import AttentionRecord
 from so3krates_lite.record.wording import AXIS, FORMULA, atom_labels
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
-
-PATH_SUM_CAUTION = (
-    "A heuristic: attention is chained as if values were handed on unchanged. In the network they "
-    "are multiplied by matrices, features and SPHCs mix, and coefficients are products of features."
-)
 
 
 def comparison(
@@ -111,37 +106,6 @@ def comparison(
     caption = f"Rows ask, columns answer. Shown: {about}. {scale}"
     _captioned(figure, "two views and their difference", caption, 350, room=44, **scales)
     return figure.update_xaxes(ticks="").update_yaxes(ticks="").update_layout(margin_t=104)
-
-
-def path_sum_figure(
-    record: AttentionRecord,
-    frame: int = 0,
-    block: str | None = None,
-    *,
-    channel: Choice = "sum",
-    limit: float | None = None,
-) -> go.Figure:
-    """The signed path sum over all layers as a matrix, with what it is not below it.
-
-    Args:
-        limit: end of the scale; by default the largest size over all frames.
-    """
-    block = block or record.blocks[0]
-    every = [analysis.path_sum(record, k, block, channel=channel) for k in range(len(record))]
-    end = _end(limit, max(float(np.abs(P).max(initial=0.0)) for P in every))
-    labels = atom_labels(record.numbers[frame])
-    figure = _panels(["paths"], 0)
-    figure.add_trace(_matrix(every[frame], labels, f"frame {frame}", "coloraxis"), row=1, col=1)
-    _matrix_axes(figure, labels, 1, 1, title="sender: where paths start")
-    figure.update_yaxes(title="receiver: where paths end")
-    caption = (
-        f"P = (1 + A_L) … (1 + A_1) − 1 with A = {FORMULA[block]['weighted']}. {PATH_SUM_CAUTION} "
-        f"The colour reaches to {end:.3g} in all frames."
-    )
-    scale = _colours(end, is_signed("weighted", channel), "path sum P (no unit)")
-    title = f"{block} attention, paths through all layers (heuristic)"
-    _captioned(figure, title, caption, 440, coloraxis=scale)
-    return figure.update_xaxes(ticks="").update_yaxes(ticks="")
 
 
 def causal_figure(

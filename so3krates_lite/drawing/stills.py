@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -146,6 +147,9 @@ def _mixed(colour: str, other: float, share: float) -> tuple[float, ...]:
     return tuple((1 - share) * c + share * other for c in to_rgb(colour))
 
 
+_LAYER = 0.1  # Å; pieces of tubes as near to each other in depth are drawn together, which is quick
+
+
 def _order(depth: float) -> float:
     """matplotlib's drawing order of something ``depth`` Å nearer to the eye than the middle."""
     return 2 + float(depth) / 100
@@ -163,6 +167,7 @@ def draw_molecule(
 
     ``view`` has rows right, up and out, and is the scene's own by default; ``size`` scales atoms.
     """
+    from matplotlib.collections import PatchCollection
     from matplotlib.patches import Circle
 
     places = picture.positions @ (picture.view if view is None else view).T
@@ -176,12 +181,13 @@ def draw_molecule(
                 ax.plot(x, y, color=_mixed(colour, 0, shade), linewidth=size * width, **line)
     for place, number, label in zip(places, picture.numbers, picture.labels, strict=True):
         radius, colour = size * atom_radius(int(number)), element_colour(int(number))
-        for step in range(13):  # lighter and smaller discs towards the lamp: a ball
-            share = step / 12
+        discs, shades = [], [_mixed(colour, 0, 0.35)]
+        for share in np.linspace(0, 1, 13):  # lighter and smaller towards the lamp: a ball
             centre = place[:2] + radius * 0.36 * share * np.array([-0.7, 0.7])
-            shade = _mixed(colour, 0, 0.35) if step == 0 else _mixed(colour, 1, 0.62 * share**2)
-            disc = Circle(centre, radius * (1 - 0.9 * share), color=shade, linewidth=0)
-            ax.add_patch(disc).set_zorder(_order(place[2] + radius))
+            discs.append(Circle(centre, radius * (1 - 0.9 * share)))
+            shades.append(_mixed(colour, 1, 0.62 * share**2))
+        ball = PatchCollection(discs, facecolors=[shades[0], *shades[2:]], linewidths=0)
+        ax.add_collection(ball).set_zorder(_order(place[2] + radius))
         if labels:
             style = {"ha": "center", "va": "center", "fontsize": 8.5 * size, "fontweight": "bold"}
             colour = label_colour(int(number))
@@ -202,19 +208,58 @@ def draw_attention(
     keep: np.ndarray,
     view: Float[np.ndarray, "3 3"] | None = None,
 ) -> None:
-    """The chosen pairs' tubes, thick at the atom that asks; arguments as for the 3D mesh."""
+    """The chosen pairs' tubes, thick at the atom that asks.
+
+    Args:
+        picture: from :func:`so3krates_lite.drawing.scene.scene`
+        values: signed attention of the frame's directed pairs
+        limit: end of the scale
+        keep: which pairs are drawn
+        view: rows right, up and out; by default the scene's own
+    """
+    from matplotlib.collections import PolyCollection
+
     view = picture.view if view is None else view
     index = np.flatnonzero(keep)
-    for pair, width in zip(index, 1.6 * tube_width(values[index], limit), strict=True):
-        path = picture.tubes.path[pair] @ view.T
-        along = np.gradient(path[:, :2], axis=0)
-        along = along / np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
-        side = np.stack([-along[:, 1], along[:, 0]], 1) * (width * picture.tubes.taper)[:, None]
-        one, other = path[:, :2] + side, path[:, :2] - side
-        style = {"color": NEGATIVE if values[pair] < 0 else POSITIVE, "linewidth": 0.4}
-        for k in range(len(path) - 1):  # piece by piece, so that atoms hide what is behind them
-            outline = np.stack([one[k], one[k + 1], other[k + 1], other[k]])
-            ax.fill(*outline.T, zorder=_order(path[k : k + 2, 2].mean()), **style)
+    path = picture.tubes.path[index] @ view.T
+    along = np.gradient(path[..., :2], axis=1)
+    along = along / np.maximum(np.linalg.norm(along, axis=-1, keepdims=True), 1e-9)
+    width = 1.6 * tube_width(values[index], limit)[:, None] * picture.tubes.taper
+    side = np.stack([-along[..., 1], along[..., 0]], axis=-1) * width[..., None]
+    one, other = path[..., :2] + side, path[..., :2] - side
+    outline = np.stack([one[:, :-1], one[:, 1:], other[:, 1:], other[:, :-1]], axis=2)
+    depth = (path[:, :-1, 2] + path[:, 1:, 2]) / 2
+    colour = np.where(values[index] < 0, NEGATIVE, POSITIVE)[:, None].repeat(depth.shape[1], 1)
+    # piece by piece from the back, so that atoms hide what is behind them
+    order = np.argsort(depth, axis=None)
+    layers = np.floor(depth.ravel()[order] / _LAYER)
+    for pieces in np.split(order, np.flatnonzero(np.diff(layers)) + 1) if len(order) else ():
+        style = {"color": colour.ravel()[pieces], "linewidth": 0.4}
+        drawn = PolyCollection(outline.reshape(-1, 4, 2)[pieces], **style)
+        ax.add_collection(drawn).set_zorder(_order(depth.ravel()[pieces].mean()))
+
+
+def molecule_image(
+    picture: Scene,
+    values: Float[np.ndarray, " pairs"],
+    limit: float,
+    keep: np.ndarray,
+    description: str,
+) -> str:
+    """An ``<img>`` of a molecule and its tubes, for a browser without WebGL; nothing is loaded.
+
+    Arguments are those of :func:`draw_attention`; the description is read to those who see nothing.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 5), facecolor="none")
+    ax = figure.add_axes((0, 0, 1, 1))
+    draw_molecule(ax, picture)
+    draw_attention(ax, picture, values, limit, keep)
+    for name in ax.texts:  # as in the turning view: an atom may be hidden, its name is not
+        name.set_zorder(10)
+    data = base64.b64encode(image(figure, dpi=160)).decode()
+    return f'<img alt="{escape(description, quote=True)}" src="data:image/png;base64,{data}">'
 
 
 def draw_sphc(

@@ -15,7 +15,14 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from so3krates_lite.drawing import figures, look
-from so3krates_lite.drawing.scene import atom_radius, element_colour, find_bonds, tube_width
+from so3krates_lite.drawing.scene import (
+    atom_radius,
+    best_view,
+    element_colour,
+    find_bonds,
+    is_large,
+    tube_width,
+)
 from so3krates_lite.drawing.tubes import RINGS, attention_tubes
 from so3krates_lite.explorer.state import ViewState
 from so3krates_lite.record import analysis, wording
@@ -25,14 +32,6 @@ from so3krates_lite.record.blocks import BLOCKS
 MANY_ATOMS = 60  # beyond, tubes have fewer pieces and atoms no labels
 MOST_PAIRS = 4000  # in a plot of points
 GREY, CHOSEN, INK = (0.62, 0.65, 0.69), (0.12, 0.13, 0.16), (0.13, 0.15, 0.18)
-
-
-def _digits(values: np.ndarray, digits: int = 4) -> list:
-    """Rounded to so many significant digits, which makes messages short."""
-    values = np.asarray(values, float)
-    size = np.where(values == 0, 1, np.abs(values))
-    scale = 10.0 ** (digits - 1 - np.floor(np.log10(size)))
-    return (np.round(values * scale) / scale).tolist()
 
 
 def limit_of(record: AttentionRecord, state: ViewState) -> float:
@@ -53,8 +52,7 @@ def values_of(record: AttentionRecord, state: ViewState) -> Float[np.ndarray, " 
 
 def is_shown(record: AttentionRecord, state: ViewState) -> np.ndarray:
     """Which directed pairs of the frame are drawn: the chosen atom's, above the threshold."""
-    values = values_of(record, state)
-    keep = (np.abs(values) >= state.threshold * limit_of(record, state)) & (values != 0)
+    keep = is_large(values_of(record, state), limit_of(record, state), state.threshold)
     return keep & _chosen(record, state)
 
 
@@ -69,15 +67,6 @@ def _chosen(record: AttentionRecord, state: ViewState) -> np.ndarray:
 
 
 # -- the molecule ---------------------------------------------------------------------------------
-
-
-def rgba(value: float, limit: float, signed: bool) -> tuple[float, float, float, float]:
-    """Colour of a value on the package's scale, parts from 0 to 1."""
-    scale = look.DIVERGING if signed else look.SEQUENTIAL
-    place = np.clip((value / limit + 1) / 2 if signed else value / limit, 0, 1)
-    stops, texts = zip(*scale, strict=True)
-    parts = np.array([look.parts_of_colour(text) for text in texts])
-    return tuple(float(np.interp(place, stops, parts[:, k])) for k in range(4))
 
 
 def atom_colours(record: AttentionRecord, state: ViewState) -> list[tuple[float, float, float]]:
@@ -95,7 +84,7 @@ def atom_colours(record: AttentionRecord, state: ViewState) -> list[tuple[float,
     signed, limit = state.quantity != "contribution", limit_of(record, state)
     colours = []
     for k, value in enumerate(row):
-        *rgb, alpha = rgba(float(value), limit, signed)
+        *rgb, alpha = look.rgba(float(value), limit, signed)
         mixed = tuple(alpha * c + (1 - alpha) * g for c, g in zip(rgb, GREY, strict=True))
         colours.append(CHOSEN if k == state.atom and value == 0 else mixed)
     return colours
@@ -104,13 +93,6 @@ def atom_colours(record: AttentionRecord, state: ViewState) -> list[tuple[float,
 @lru_cache(maxsize=128)
 def _rgb(text: str) -> tuple[float, float, float]:
     return look.parts_of_colour(text)[:3]
-
-
-def best_view(positions: Float[np.ndarray, "atoms 3"]) -> Float[np.ndarray, "3 3"]:
-    """Rows right, up, towards the eye: along the direction in which the molecule is thinnest."""
-    centred = positions - positions.mean(0)
-    axes = np.linalg.eigh(centred.T @ centred)[1].T[::-1]
-    return np.stack([axes[0], axes[1], np.cross(axes[0], axes[1])])
 
 
 def molecule_data(record: AttentionRecord, state: ViewState) -> dict[str, Any]:
@@ -175,14 +157,14 @@ def _tubes(
 
 
 def still_molecule(record: AttentionRecord, state: ViewState) -> str:
-    """The molecule as SVG, where nothing can turn."""
-    from so3krates_lite.drawing.molecule_svg import molecule_svg
+    """The molecule as an ``<img>``, where nothing can turn."""
     from so3krates_lite.drawing.scene import scene
+    from so3krates_lite.drawing.stills import molecule_image
 
     picture = scene(record, state.frame, state.block)
     values, limit = values_of(record, state), limit_of(record, state)
     keep = is_shown(record, state)
-    return molecule_svg(picture, values, limit, keep, description=title_of(record, state))
+    return molecule_image(picture, values, limit, keep, title_of(record, state))
 
 
 # -- the plots ------------------------------------------------------------------------------------
@@ -244,7 +226,7 @@ def distance_data(
         r, phi = figures.cutoff_curve(record, 60)
         most = record.select(state.block, state.layer, state.channel, "coefficient", state.frame)
         most = float(np.abs(most).max(initial=0.0))
-        envelope = {"x": _digits(r), "y": _digits(most * phi)}
+        envelope = {"x": look.digits(r), "y": look.digits(most * phi)}
     title = "distance r (Å)" if against == "distance" else "SPHC distance X (no unit)"
     reach = figures.reach_of(record, x) if against == "distance" else float(x.max(initial=1e-9))
     return points(
@@ -275,8 +257,8 @@ def points(
     """Directed pairs as points; ``more`` are titles, the scale, and what differs from all alike."""
     return {
         "kind": "points",
-        "x": _digits(x),
-        "y": _digits(y),
+        "x": look.digits(x),
+        "y": look.digits(y),
         "receiver": receiver.tolist(),
         "sender": sender.tolist(),
         "group": [0] * len(x),
@@ -345,8 +327,8 @@ def series_data(
     return {
         "kind": "series",
         "title": title_of(record, state),
-        "x": _digits(x),
-        "lines": [{"name": name, "y": _digits(values)} for name, values in lines.items()],
+        "x": look.digits(x),
+        "lines": [{"name": name, "y": look.digits(values)} for name, values in lines.items()],
         "palette": list(look.PALETTE),
         "frame": state.frame,
         "x_title": x_title or "frame",

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
 from so3krates_lite.drawing.figures import attention_against_distance
-from so3krates_lite.drawing.look import NEGATIVE, POSITIVE, TEXT, styled
+from so3krates_lite.drawing.look import NEGATIVE, POSITIVE, styled
 from so3krates_lite.drawing.molecule3d import camera_eye, label_annotations
 from so3krates_lite.drawing.scene import Scene, element_colour
-from so3krates_lite.lessons.feedback import (
-    RIGHT,
-    WRONG,
-    Feedback,
-    as_array,
-    attempt,
-    known_mistake,
-    of_shape,
-)
+from so3krates_lite.lessons.feedback import Attempt, Wrong, exercise, of_shape, refuse, same, told
 from so3krates_lite.lessons.points import ball_and_stick, ijk, one_point, xyz
+from so3krates_lite.lessons.sliders import layer_slider, showing
 from so3krates_lite.lessons.sphcs_figures import shape_surface
 from so3krates_lite.record.attention_record import AttentionRecord
 
@@ -29,7 +22,8 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 
-def check_coefficient(coefficient: Callable) -> Feedback:
+@exercise
+def check_coefficient(coefficient: Attempt) -> str:
     """Lesson 5, exercise 1: ``coefficient(q_i, w_ij, k_j)``, (pairs, heads, f) to (pairs, heads).
 
     alpha = sum over f of q * w * k, divided by the root of f.
@@ -37,113 +31,86 @@ def check_coefficient(coefficient: Callable) -> Feedback:
     rng = np.random.default_rng(0)
     pairs, heads, f = 5, 3, 7
     q, w, k = rng.normal(size=(3, pairs, heads, f))
-    result, trouble = attempt(coefficient, q.copy(), w.copy(), k.copy())
-    if trouble:
-        return trouble
+    result = coefficient(q, w, k)
     product = q * w * k
     right = product.sum(axis=-1) / np.sqrt(f)
-    mistakes = [
-        (product, "this is the product, one number per feature: sum over the features of a head."),
-        (product / np.sqrt(f), "sum over the features of a head, the last axis."),
-        (
+    mistakes = {
+        "this is the product, one number per feature: sum over the features of a head.": product,
+        "sum over the features of a head, the last axis.": product / np.sqrt(f),
+        "you summed over the heads, too: each head has a coefficient of its own.": (
             product.sum(axis=(1, 2)) / np.sqrt(heads * f),
-            "you summed over the heads, too: each head has a coefficient of its own.",
-        ),
-        (
             product.sum(axis=(1, 2)) / np.sqrt(f),
-            "you summed over the heads, too: each head has a coefficient of its own.",
         ),
-        (product.sum(axis=-1), "the scale is missing: divide by the square root of f."),
-        (
-            product.sum(axis=-1) / f,
-            "you divided by f (this is the mean): f products of either sign add up to about √f.",
-        ),
-        (
-            product.sum(axis=-1) / np.sqrt(heads * f),
-            "you divided by √F of all features; the sum has only f terms, those of one head.",
-        ),
-        ((q * k).sum(axis=-1) / np.sqrt(f), "the filter is missing: q times w times k."),
-        ((q * k + w).sum(axis=-1) / np.sqrt(f), "the filter multiplies, feature by feature."),
-        (right * np.sqrt(f) * np.sqrt(f), "you multiplied by √f; divide by it."),
-    ]
-    if named := known_mistake(result, mistakes):
-        return named
+        "the scale is missing: divide by the square root of f.": product.sum(axis=-1),
+        "you divided by f (this "
+        "is the mean): f products of either sign add up to about √f.": product.sum(axis=-1) / f,
+        "you divided by √F of all features; "
+        "the sum has only f terms, those of one head.": product.sum(axis=-1) / np.sqrt(heads * f),
+        "the filter is missing: q times w times k.": (q * k).sum(axis=-1) / np.sqrt(f),
+        "the filter multiplies, feature by feature.": (q * k + w).sum(axis=-1) / np.sqrt(f),
+        "you multiplied by √f; divide by it.": product.sum(axis=-1) * np.sqrt(f),
+    }
+    refuse(result, mistakes)
     value = of_shape(result, right.shape, "one number per pair and head")
-    if isinstance(value, Feedback):
-        return value
     if np.allclose(value, right):
-        return Feedback(RIGHT, "product, sum within the head, divided by √f.")
+        return "product, sum within the head, divided by √f."
     weight = np.exp(right - right.max(axis=0))
     if np.allclose(value, weight / weight.sum(axis=0)):
-        return Feedback(WRONG, "you took a softmax: here the bare, signed number is the result.")
-    return Feedback(
-        WRONG,
+        raise Wrong("you took a softmax: here the bare, signed number is the result.")
+    raise Wrong(
         f"in a small example the first coefficient is {right[0, 0]:.4f}, "
-        f"yours is {value[0, 0]:.4f}.",
+        f"yours is {value[0, 0]:.4f}."
     )
 
 
-def check_softmax_weights(softmax_weights: Callable) -> Feedback:
+@exercise
+def check_softmax_weights(softmax_weights: Attempt) -> str:
     """Lesson 5, exercise 2: ``softmax_weights(score, i, n)``, a softmax for each atom that asks."""
     rng = np.random.default_rng(1)
     i = np.array([0, 0, 0, 1, 1, 2, 4, 4, 4, 4])  # atom 3 asks nobody
     j = np.array([1, 2, 4, 0, 2, 1, 0, 1, 2, 3])
     n, score = 5, rng.normal(size=len(i))
-    result, trouble = attempt(softmax_weights, score.copy(), i.copy(), n)
-    if trouble:
-        return trouble
-    value = of_shape(result, score.shape, "one weight per pair")
-    if isinstance(value, Feedback):
-        return value
+    value = of_shape(softmax_weights(score, i, n), score.shape, "one weight per pair")
 
     def share(weight: np.ndarray, owner: np.ndarray) -> np.ndarray:
         return weight / np.bincount(owner, weight, n)[owner]
 
     weight = np.exp(score)
     right = share(weight, i)
-    mistakes = [
-        (
-            weight / weight.sum(),
-            "all your weights together sum to one: every atom that asks has a softmax of its own.",
-        ),
-        (share(weight, j), "you summed over who answers; sum over the pairs of who asks, i."),
-        (share(np.exp(-score), i), "the sign is turned: the highest score gets most."),
-        (weight, "these are the exponentials: divide them by their sum over the atom's pairs."),
-        (share(np.exp(np.abs(score)), i), "take the exponential of the score, not of its size."),
-        (share(score, i), "the exponential is missing."),
-        (
-            weight / np.bincount(i, minlength=n)[i],
-            "you divided by the number of neighbours; divide by the sum of their exponentials.",
-        ),
-    ]
-    if named := known_mistake(value, mistakes):
-        return named
+    mistakes = {
+        "all your weights together "
+        "sum to one: every atom that asks has a softmax of its own.": weight / weight.sum(),
+        "you summed over who answers; sum over the pairs of who asks, i.": share(weight, j),
+        "the sign is turned: the highest score gets most.": share(np.exp(-score), i),
+        "these are the exponentials: divide them by their sum over the atom's pairs.": weight,
+        "take the exponential of the score, not of its size.": share(np.exp(np.abs(score)), i),
+        "the exponential is missing.": share(score, i),
+        "you divided by the number of neighbours; divide by the sum of their exponentials.": weight
+        / np.bincount(i, minlength=n)[i],
+    }
+    refuse(value, mistakes)
     if not np.allclose(value, right):
         sums = np.bincount(i, value, n)
-        return Feedback(
-            WRONG,
+        raise Wrong(
             f"the weights of atom 0 should be {np.round(right[:3], 3).tolist()}, yours are "
-            f"{np.round(value[:3], 3).tolist()} and sum to {sums[0]:.3f}.",
+            f"{np.round(value[:3], 3).tolist()} and sum to {sums[0]:.3f}."
         )
     with np.errstate(all="ignore"):
-        large, trouble = attempt(softmax_weights, score + 1000, i.copy(), n)
-    if trouble:
-        return trouble
-    value = as_array(large)
-    if value is None or not np.allclose(value, right):
-        return Feedback(
-            WRONG,
+        large = softmax_weights(score + 1000, i, n)
+    if not same(large, right):
+        raise Wrong(
             "right for small scores, but with 1000 added to all of them (which changes no softmax) "
-            "the exponential overflows: subtract the largest score first.",
+            "the exponential overflows: subtract the largest score first."
         )
-    return Feedback(RIGHT, "one softmax per atom that asks, safe from overflow.")
+    return "one softmax per atom that asks, safe from overflow."
 
 
 def _owner(degrees: tuple[int, ...]) -> np.ndarray:
     return np.repeat(np.arange(len(degrees)), [2 * l + 1 for l in degrees])
 
 
-def check_geometric_message(geometric_message: Callable) -> Feedback:
+@exercise
+def check_geometric_message(geometric_message: Attempt) -> str:
     """Lesson 5, exercise 3: ``geometric_message(alpha, phi_ij, Y_ij, degrees)``, (pairs, m_tot).
 
     What each pair adds to the SPHCs: phi_ij alpha_ij^(l) Y_lm(r_ij).
@@ -153,54 +120,44 @@ def check_geometric_message(geometric_message: Callable) -> Feedback:
         owner, pairs = _owner(degrees), 6
         alpha = rng.normal(size=(pairs, len(degrees)))
         phi, Y = rng.uniform(0.1, 0.9, pairs), rng.normal(size=(pairs, len(owner)))
-        result, trouble = attempt(geometric_message, alpha.copy(), phi.copy(), Y.copy(), degrees)
-        if trouble:
-            if degrees != (1, 2, 3):
-                text = f"right for degrees (1, 2, 3); for {degrees}, {trouble.text}"
-                return Feedback(WRONG, f"{text} Count with 2l + 1, not with fixed numbers.")
-            return trouble
+        known = f"right for degrees (1, 2, 3); for {degrees}, " if degrees != (1, 2, 3) else ""
+        with told(known, known and " Count with 2l + 1, not with fixed numbers."):
+            result = geometric_message(alpha, phi, Y, degrees)
         full = alpha[:, owner]
         right = phi[:, None] * full * Y
         tiled = np.tile(alpha, 1 + len(owner) // len(degrees))[:, : len(owner)]
-        mistakes = [
-            (
-                phi[:, None] * tiled * Y,
-                "the coefficients stand in turn (1, 2, 3, 1, 2, 3, …); the components of a degree "
-                "stand side by side (1, 1, 1, 2, 2, …): np.repeat, not np.tile.",
-            ),
-            (full * Y, "the cutoff φ is missing: a pair at the border must add nothing."),
-            (phi[:, None] ** 2 * full * Y, "the cutoff stands in it twice: once is right."),
-            (
-                np.abs(phi[:, None] * full) * Y,
-                "you took the size of α; its sign says whether the harmonics add or subtract.",
-            ),
-            (
-                phi[:, None] * alpha[:, :1] * Y,
-                "you gave all degrees the coefficient of the first: each has its own.",
-            ),
-            (
-                phi[:, None] * alpha.sum(axis=1, keepdims=True) * Y,
-                "you summed the coefficients over the degrees: each degree keeps its own.",
-            ),
-            (phi[:, None] * full, "the harmonics are missing: they carry the direction."),
-            (right.sum(axis=0), "you summed over the pairs: return what each pair adds."),
-        ]
-        if named := known_mistake(result, mistakes):
-            return named
+        mistakes = {
+            "the coefficients stand in turn (1, 2, 3, 1, 2, 3, …); the components of a degree "
+            "stand "
+            "side by side (1, 1, 1, 2, 2, …): np.repeat, not np.tile.": phi[:, None] * tiled * Y,
+            "the cutoff φ is missing: a pair at the border must add nothing.": full * Y,
+            "the cutoff stands in it twice: once is right.": phi[:, None] ** 2 * full * Y,
+            "you took the size of α; its sign says whether the harmonics add or subtract.": np.abs(
+                phi[:, None] * full
+            )
+            * Y,
+            "you gave all degrees the coefficient of the first: each has its own.": phi[:, None]
+            * alpha[:, :1]
+            * Y,
+            "you summed the coefficients over the degrees: each degree keeps its own.": phi[:, None]
+            * alpha.sum(axis=1, keepdims=True)
+            * Y,
+            "the harmonics are missing: they carry the direction.": phi[:, None] * full,
+            "you summed over the pairs: return what each pair adds.": right.sum(axis=0),
+        }
+        refuse(result, mistakes)
         value = of_shape(result, right.shape, "one number per pair and component")
-        if isinstance(value, Feedback):
-            return value
         if not np.allclose(value, right):
             p, m = np.argwhere(~np.isclose(value, right))[0]
-            return Feedback(
-                WRONG,
+            raise Wrong(
                 f"for degrees {degrees}, component {m} belongs to degree {degrees[owner[m]]}; "
-                f"pair {p} should add {right[p, m]:.4f} to it, yours adds {value[p, m]:.4f}.",
+                f"pair {p} should add {right[p, m]:.4f} to it, yours adds {value[p, m]:.4f}."
             )
-    return Feedback(RIGHT, "each degree's α, once per component, times φ, times Y.")
+    return "each degree's α, once per component, times φ, times Y."
 
 
-def check_both_ends(both_ends: Callable) -> Feedback:
+@exercise
+def check_both_ends(both_ends: Attempt) -> str:
     """Lesson 5, exercise 4: ``both_ends(first, second, a_ij, a_ji, Y_ij, degrees, n)``.
 
     Every pair is listed once; a_ij is what ``first`` gives to ``second``'s answer, cutoff included,
@@ -212,13 +169,8 @@ def check_both_ends(both_ends: Callable) -> Feedback:
     owner, pairs = _owner(degrees), len(first)
     a_ij, a_ji = rng.normal(size=(2, pairs, len(degrees)))
     Y = rng.normal(size=(pairs, len(owner)))
-    given = (first.copy(), second.copy(), a_ij.copy(), a_ji.copy(), Y.copy(), degrees, n)
-    result, trouble = attempt(both_ends, *given)
-    if trouble:
-        return trouble
+    result = both_ends(first, second, a_ij, a_ji, Y, degrees, n)
     value = of_shape(result, (n, len(owner)), "the change of every atom's SPHCs")
-    if isinstance(value, Feedback):
-        return value
 
     def added(to_first: np.ndarray, to_second: np.ndarray) -> np.ndarray:
         out = np.zeros((n, len(owner)))
@@ -233,50 +185,34 @@ def check_both_ends(both_ends: Callable) -> Feedback:
     lost[first] += forth
     lost[second] += back
     nothing = np.zeros_like(forth)
-    mistakes = [
-        (
-            added(forth, sign * back),
-            "from the second atom the first lies in the opposite direction: odd degrees of Y "
-            "change their sign, (-1)^l.",
+    mistakes = {
+        "from the second atom the first lies in the opposite direction: odd degrees of Y change "
+        "their sign, (-1)^l.": added(forth, sign * back),
+        "you turned the sign of every degree; even harmonics look the same from both ends.": added(
+            forth, -sign * back
         ),
-        (
-            added(forth, -sign * back),
-            "you turned the sign of every degree; even harmonics look the same from both ends.",
+        "the sign is (-1)^l: "
+        "odd degrees change it, even ones keep it; yours is the opposite.": added(forth, -back),
+        "the two directions are swapped: a_ij, first asks, moves the first atom.": added(
+            a_ji[:, owner] * Y, sign * a_ij[:, owner] * Y
         ),
-        (
-            added(forth, -back),
-            "the sign is (-1)^l: odd degrees change it, even ones keep it; yours is the opposite.",
+        "you used a_ij for both ends: when the second atom asks, its coefficient is a_ji.": added(
+            forth, sign * a_ij[:, owner] * Y
         ),
-        (
-            added(a_ji[:, owner] * Y, sign * a_ij[:, owner] * Y),
-            "the two directions are swapped: a_ij, first asks, moves the first atom.",
-        ),
-        (
-            added(forth, sign * a_ij[:, owner] * Y),
-            "you used a_ij for both ends: when the second atom asks, its coefficient is a_ji.",
-        ),
-        (added(forth, nothing), "only the first atoms have moved: each pair has two ends."),
-        (added(nothing, back), "only the second atoms have moved: each pair has two ends."),
-        (
-            lost,
-            "out[first] += … keeps only the last of several pairs of the same atom: "
-            "np.add.at(out, first, …) adds them all.",
-        ),
-        (
-            added(back, forth),
-            "what belongs to the first atom went to the second, and vice versa.",
-        ),
-    ]
+        "only the first atoms have moved: each pair has two ends.": added(forth, nothing),
+        "only the second atoms have moved: each pair has two ends.": added(nothing, back),
+        "out[first] += … keeps only the last of several pairs of the same atom: np.add.at(out, "
+        "first, …) adds them all.": lost,
+        "what belongs to the first atom went to the second, and vice versa.": added(back, forth),
+    }
     if np.allclose(value, right):
-        return Feedback(RIGHT, "two ends, two coefficients, one Y with its parity.")
-    if named := known_mistake(value, mistakes):
-        return named
+        return "two ends, two coefficients, one Y with its parity."
+    refuse(value, mistakes)
     a, m = np.argwhere(~np.isclose(value, right))[0]
-    return Feedback(
-        WRONG,
+    raise Wrong(
         f"in a small example component {m} of atom {a} changes by {right[a, m]:.4f}, "
         f"yours by {value[a, m]:.4f}. Test a single pair of two atoms first: each atom moves once, "
-        "and odd degrees only change their sign.",
+        "and odd degrees only change their sign."
     )
 
 
@@ -317,14 +253,7 @@ def sphc_figure(
             **{"cmin": -limit, "cmax": limit, "showscale": False, "visible": k == 0},
             **{"lighting": {"ambient": 0.8, "diffuse": 0.4, "specular": 0.1}, "hoverinfo": "skip"},
         )
-    steps = [
-        {
-            "label": name,
-            "method": "restyle",
-            "args": [{"visible": [True, True, *(k == shown for k in range(len(states)))]}],
-        }
-        for shown, name in enumerate(names)
-    ]
+    steps = showing(names, [None, None, *range(len(states))])
     tags = label_annotations(picture)  # on top of all, where no lobe can hide an atom
     for tag, number in zip(tags, picture.numbers, strict=True):
         tag |= {"bgcolor": element_colour(int(number)), "borderpad": 2}
@@ -351,37 +280,3 @@ def attention_slider(record: AttentionRecord, block: str = "feature") -> go.Figu
         "y",
         digits=3,
     )
-
-
-def layer_slider(
-    record: AttentionRecord,
-    block: str,
-    view: Callable[[int, int], go.Figure],
-    values: str,
-    digits: int,
-) -> go.Figure:
-    """The figures ``view(layer, channel)`` of a block under one slider.
-
-    Args:
-        values: the key of each trace that differs between them, such as "y"
-        digits: to which it is rounded, which keeps a page light
-    """
-    views = {
-        f"{layer} · {name}": view(layer, channel)
-        for layer in range(record.n_layers)
-        for channel, name in enumerate(record.channel_names(block))
-    }
-    steps = [
-        {
-            "label": label,
-            "method": "update",
-            "args": [
-                {values: [np.round(trace[values], digits).tolist() for trace in figure.data]},
-                {"title.text": figure.layout.title.text},
-            ],
-        }
-        for label, figure in views.items()
-    ]
-    current = {"prefix": "layer ", "font": {"color": TEXT}}
-    slider = {"steps": steps, "currentvalue": current, "pad": {"t": 44}, "font": {"size": 11}}
-    return next(iter(views.values())).update_layout(sliders=[slider], height=560)

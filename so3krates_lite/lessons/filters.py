@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,14 +11,15 @@ from jaxtyping import Float
 
 from so3krates_lite.drawing.look import DIVERGING, PALETTE, TEXT, styled
 from so3krates_lite.lessons.feedback import (
-    RIGHT,
-    WRONG,
-    Feedback,
-    attempt,
+    Attempt,
+    Wrong,
     described,
-    known_mistake,
+    exercise,
     of_shape,
+    refuse,
+    same,
 )
+from so3krates_lite.lessons.sliders import showing
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -45,47 +46,42 @@ def _random_network(rng: np.random.Generator, sizes: tuple[int, int, int]) -> di
     }
 
 
-def check_network(network: Callable) -> Feedback:
+@exercise
+def check_network(network: Attempt) -> str:
     """Lesson 4, exercise 1: ``network(p, x)``, Dense, silu, Dense with numpy."""
     rng = np.random.default_rng(0)
     p, x = _random_network(rng, (4, 6, 5)), rng.normal(size=(3, 4))
-    result, trouble = attempt(network, copy.deepcopy(p), x.copy())
-    if trouble:
-        return trouble
+    result = network(p, x)
     hidden, right = _dense(p["hidden"], x), _mlp(p, x)
     unbiased = x @ p["hidden"]["kernel"]
 
     def after(h: np.ndarray) -> np.ndarray:
         return _dense(p["out"], h)
 
-    mistakes = [
-        (after(np.maximum(hidden, 0)), "this is relu: its slope jumps, and forces would jump."),
-        (after(np.tanh(hidden)), "this is tanh; silu(x) = x / (1 + exp(-x))."),
-        (after(1 / (1 + np.exp(-hidden))), "this is the sigmoid; silu multiplies it by x."),
-        (after(hidden / (1 + np.exp(hidden))), "the sign in the exponential is turned: exp(-x)."),
-        (after(np.log1p(np.exp(hidden))), "this is softplus; silu(x) = x / (1 + exp(-x))."),
-        (after(hidden), "without silu two Dense layers are one: nothing but straight lines."),
-        (_silu(right), "the last layer has no silu: filters may be negative, as far as they like."),
-        (after(_silu(unbiased)), "the bias of the hidden layer is missing."),
-        (_silu(hidden) @ p["out"]["kernel"], "the bias of the last layer is missing."),
-        (
-            _silu(unbiased) @ p["out"]["kernel"],
-            "both biases are missing: x @ kernel + bias.",
-        ),
-        (_silu(hidden), "this is the hidden layer; one more Dense follows."),
-    ]
+    mistakes = {
+        "this is relu: its slope jumps, and forces would jump.": after(np.maximum(hidden, 0)),
+        "this is tanh; silu(x) = x / (1 + exp(-x)).": after(np.tanh(hidden)),
+        "this is the sigmoid; silu multiplies it by x.": after(1 / (1 + np.exp(-hidden))),
+        "the sign in the exponential is turned: exp(-x).": after(hidden / (1 + np.exp(hidden))),
+        "this is softplus; silu(x) = x / (1 + exp(-x)).": after(np.log1p(np.exp(hidden))),
+        "without silu two Dense layers are one: nothing but straight lines.": after(hidden),
+        "the last layer has no silu: filters may be negative, as far as they like.": _silu(right),
+        "the bias of the hidden layer is missing.": after(_silu(unbiased)),
+        "the bias of the last layer is missing.": _silu(hidden) @ p["out"]["kernel"],
+        "both biases are missing: x @ kernel + bias.": _silu(unbiased) @ p["out"]["kernel"],
+        "this is the hidden layer; one more Dense follows.": _silu(hidden),
+    }
+    if same(result, right):
+        return "Dense, silu, Dense."
+    refuse(result, mistakes)
     value = of_shape(result, right.shape, "one row per input and one column per feature")
-    if isinstance(value, Feedback):
-        return known_mistake(result, mistakes) or value
-    if np.allclose(value, right):
-        return Feedback(RIGHT, "Dense, silu, Dense.")
-    return known_mistake(value, mistakes) or Feedback(
-        WRONG,
-        f"in a small example the first number is {right[0, 0]:.4f}, yours is {value[0, 0]:.4f}.",
+    raise Wrong(
+        f"in a small example the first number is {right[0, 0]:.4f}, yours is {value[0, 0]:.4f}."
     )
 
 
-def check_convolve(convolve: Callable) -> Feedback:
+@exercise
+def check_convolve(convolve: Attempt) -> str:
     """Lesson 4, exercise 2: ``convolve(x, w_ij, phi_ij, i, j)``, (n, F).
 
     Every atom collects phi_ij w_ij * x_j from its neighbours.
@@ -96,12 +92,7 @@ def check_convolve(convolve: Callable) -> Feedback:
     n, F = 5, 3
     x, w = rng.normal(size=(n, F)), rng.normal(size=(len(i), F))
     phi = rng.uniform(0.1, 0.9, len(i))
-    result, trouble = attempt(convolve, x.copy(), w.copy(), phi.copy(), i.copy(), j.copy())
-    if trouble:
-        return trouble
-    value = of_shape(result, (n, F), "one row per atom")
-    if isinstance(value, Feedback):
-        return value
+    value = of_shape(convolve(x, w, phi, i, j), (n, F), "one row per atom")
 
     def added(message: np.ndarray, owner: np.ndarray) -> np.ndarray:
         out = np.zeros((n, F))
@@ -112,41 +103,33 @@ def check_convolve(convolve: Callable) -> Feedback:
     right, lost = added(message, i), np.zeros((n, F))
     lost[i] += message
     count = np.maximum(np.bincount(i, minlength=n), 1)[:, None]
-    mistakes = [
-        (
-            lost,
-            "out[i] += … keeps only the last of several pairs of the same atom: "
-            "np.add.at(out, i, …) adds them all.",
+    mistakes = {
+        "out[i] += … keeps only the last of several pairs of the same atom: np.add.at(out, i, …) "
+        "adds them all.": lost,
+        "the roles are turned round: atom i asks and collects, atom j answers.": added(
+            phi[:, None] * w * x[i], j
         ),
-        (
-            added(phi[:, None] * w * x[i], j),
-            "the roles are turned round: atom i asks and collects, atom j answers.",
-        ),
-        (added(message, j), "you collected at j, who answers; the sum belongs to i, who asks."),
-        (added(phi[:, None] * w * x[i], i), "you sent x of the one who asks; j answers: x[j]."),
-        (added(w * x[j], i), "the cutoff is missing: a pair at the border must add nothing."),
-        (added(phi[:, None] * message, i), "the cutoff stands in it twice; once is right."),
-        (added(phi[:, None] * x[j], i), "the filter is missing."),
-        (
-            added(phi[:, None] * w, i),
-            "this adds up filters; they multiply what j has to say, x[j].",
-        ),
-        (right / count, "this is a mean; a sum is asked for, so that parts of a molecule add up."),
-        (x + right, "you added x itself; only what comes from the neighbours is asked for."),
-    ]
+        "you collected at j, who answers; the sum belongs to i, who asks.": added(message, j),
+        "you sent x of the one who asks; j answers: x[j].": added(phi[:, None] * w * x[i], i),
+        "the cutoff is missing: a pair at the border must add nothing.": added(w * x[j], i),
+        "the cutoff stands in it twice; once is right.": added(phi[:, None] * message, i),
+        "the filter is missing.": added(phi[:, None] * x[j], i),
+        "this adds up filters; they multiply what j has to say, x[j].": added(phi[:, None] * w, i),
+        "this is a mean; a sum is asked for, so that parts of a molecule add up.": right / count,
+        "you added x itself; only what comes from the neighbours is asked for.": x + right,
+    }
     if np.allclose(value, right):
-        return Feedback(RIGHT, "each neighbour's features, through a filter of the distance.")
-    if named := known_mistake(value, mistakes):
-        return named
+        return "each neighbour's features, through a filter of the distance."
+    refuse(value, mistakes)
     a, f = np.argwhere(~np.isclose(value, right))[0]
-    return Feedback(
-        WRONG,
+    raise Wrong(
         f"in a small example feature {f} of atom {a} should be {right[a, f]:.4f}, "
-        f"yours is {value[a, f]:.4f}.",
+        f"yours is {value[a, f]:.4f}."
     )
 
 
-def check_silence(silence: Callable) -> Feedback:
+@exercise
+def check_silence(silence: Attempt) -> str:
     """Lesson 4, exercise 3: ``silence(p, n_ij, k)``, weights that read column k as its mean.
 
     p is a network {"hidden": …, "out": …} of n_ij, (pairs, degrees). With the new weights the
@@ -156,18 +139,14 @@ def check_silence(silence: Callable) -> Feedback:
     p, n_ij = _random_network(rng, (3, 6, 4)), rng.uniform(0.2, 1.5, (7, 3))
     mean = n_ij.mean(axis=0)
     for k in (1, 0):
-        given = copy.deepcopy(p)
-        result, trouble = attempt(silence, given, n_ij.copy(), k)
-        if trouble:
-            return trouble
+        result = silence(p, n_ij, k)
         try:
             value = np.asarray(_mlp(result, n_ij), float)
         except (KeyError, TypeError, IndexError, ValueError):
-            text = (
+            raise Wrong(
                 f"your function returned {described(result)}; weights in the same form as p, "
                 "with p['hidden']['kernel'] and so on, of the same shapes, are expected."
-            )
-            return Feedback(WRONG, text)
+            ) from None
 
         def answer(column: np.ndarray | float, at: int = k) -> np.ndarray:
             changed = n_ij.copy()
@@ -180,36 +159,32 @@ def check_silence(silence: Callable) -> Feedback:
         silent_out["out"]["kernel"][k] = 0
         double = copy.deepcopy(p)
         double["hidden"]["bias"] += mean[k] * double["hidden"]["kernel"][k]
-        mistakes = [
-            (_mlp(p, n_ij), "nothing has changed: column k is still read."),
-            (
-                answer(0.0),
-                "column k is silent, but as if it were always 0: a value that the network has "
-                "rarely seen. Add its mean times the row to the bias of the hidden layer.",
-            ),
-            (_mlp(other, n_ij), "you erased a hidden unit; inputs are the rows of the kernel."),
-            (_mlp(silent_out, n_ij), "degrees enter in the hidden layer, not in the last."),
-            (_mlp(double, n_ij), "the mean is in the bias, but column k is still read as well."),
-            (answer(mean[k - 1], k - 1), f"with k = {k} you silenced column {(k - 1) % 3}."),
-            (answer(n_ij.mean()), "this is the mean of all columns; take that of column k."),
-            (answer(np.median(n_ij[:, k])), "this is the median; the mean is asked for."),
-            (answer(n_ij[:, k].sum()), "this is the sum of column k; its mean is asked for."),
-            (answer(-mean[k]), "the sign of the mean is turned."),
-        ]
-        if value.shape != right.shape or not np.allclose(value, right):
-            return known_mistake(value, mistakes) or Feedback(
-                WRONG,
+        mistakes = {
+            "nothing has changed: column k is still read.": _mlp(p, n_ij),
+            "column k is silent, but as if it were always 0: a value that the network has rarely "
+            "seen. Add its mean times the row to the bias of the hidden layer.": answer(0.0),
+            "you erased a hidden unit; inputs are the rows of the kernel.": _mlp(other, n_ij),
+            "degrees enter in the hidden layer, not in the last.": _mlp(silent_out, n_ij),
+            "the mean is in the bias, but column k is still read as well.": _mlp(double, n_ij),
+            f"with k = {k} you silenced column {(k - 1) % 3}.": answer(mean[k - 1], k - 1),
+            "this is the mean of all columns; take that of column k.": answer(n_ij.mean()),
+            "this is the median; the mean is asked for.": answer(np.median(n_ij[:, k])),
+            "this is the sum of column k; its mean is asked for.": answer(n_ij[:, k].sum()),
+            "the sign of the mean is turned.": answer(-mean[k]),
+        }
+        if not same(value, right):
+            refuse(value, mistakes)
+            raise Wrong(
                 f"with k = {k} the first answer of the network should be {right[0, 0]:.4f}, "
-                f"with your weights it is {value.ravel()[0]:.4f}.",
+                f"with your weights it is {value.ravel()[0]:.4f}."
             )
-        same = [np.array_equal(given[a][b], p[a][b]) for a in ("hidden", "out") for b in given[a]]
-        if not all(same):
-            return Feedback(
-                WRONG,
+        old = silence.given[0]
+        if any(not np.array_equal(old[a][b], p[a][b]) for a in p for b in p[a]):
+            raise Wrong(
                 "the right weights, but the old ones have changed as well: copy arrays before you "
-                "write into them.",
+                "write into them."
             )
-    return Feedback(RIGHT, "the row is gone, and its mean sits in the bias.")
+    return "the row is gone, and its mean sits in the bias."
 
 
 def filter_slider(
@@ -280,14 +255,7 @@ def filter_map(
             colorbar={"thickness": 12, "outlinewidth": 0, "title": {"text": "w"}},
             hovertemplate="%{x:.2f} Å, n %{y:.2f}: w = %{z:.3f}<extra></extra>",
         )
-    steps = [
-        {
-            "label": name,
-            "method": "restyle",
-            "args": [{"visible": [k == shown for k in range(len(maps))]}],
-        }
-        for shown, name in enumerate(names)
-    ]
+    steps = showing(names, range(len(maps)))
     slider = {"steps": steps, "currentvalue": {"font": {"color": TEXT}}, "pad": {"t": 44, "r": 40}}
     figure.update_xaxes(title="distance d (Å)")
     figure.update_yaxes(title=f"SPHC distance n, degree {degree} (no unit)")

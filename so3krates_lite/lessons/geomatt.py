@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from so3krates_lite.lessons.feedback import (
-    RIGHT,
-    WRONG,
-    Feedback,
+    Attempt,
+    Wrong,
     as_array,
-    attempt,
-    known_mistake,
+    exercise,
     of_shape,
+    refuse,
+    told,
     whole_number,
+    yes_or_no,
 )
 from so3krates_lite.lessons.points import all_distances
 
@@ -33,69 +34,51 @@ def _chained(factors: Sequence[np.ndarray]) -> np.ndarray:
     return chain
 
 
-def check_order_three(order_three: Callable) -> Feedback:
+@exercise
+def check_order_three(order_three: Attempt) -> str:
     """Lesson 9, exercise 1: ``order_three(g, g2, spacing)``, C_ij from two factors (n, n, f).
 
     C_ij = spacing * sum over f and over l of g_il g2_lj.
     """
     n, f, spacing = 5, 3, 0.05
     g, h = _links(np.random.default_rng(0), 2, n, f)
-    result, trouble = attempt(order_three, g.copy(), h.copy(), spacing)
-    if trouble:
-        return trouble
+    result = order_three(g, h, spacing)
     each = _chained([g, h])
     right = spacing * each.sum(-1)
     if np.shape(as_array(result)) == each.shape:
-        return Feedback(
-            WRONG, "this is still one number per component: sum over f, the last axis, too."
-        )
+        raise Wrong("this is still one number per component: sum over f, the last axis, too.")
     value = of_shape(result, (n, n), "one number per pair")
-    if isinstance(value, Feedback):
-        return value
     if np.allclose(value, right):
-        return Feedback(RIGHT, "a matrix product for each component, then the sum over them.")
+        return "a matrix product for each component, then the sum over them."
     off = ~np.eye(n, dtype=bool)
     g_off, h_off = off[..., None] * g, off[..., None] * h
-    mistakes = [
-        (each.sum(-1), "the spacing Δ of the grid is missing."),
-        (spacing**2 * each.sum(-1), "Δ stands in it once, in front of everything."),
-        (
-            spacing * _chained([h, g]).sum(-1),
-            "the factors are in the wrong order: the first link, i to l, is g; the second is g2.",
+    mistakes = {
+        "the spacing Δ of the grid is missing.": each.sum(-1),
+        "Δ stands in it once, in front of everything.": spacing**2 * each.sum(-1),
+        "the factors are in the wrong order: "
+        "the first link, i to l, is g; the second is g2.": spacing * _chained([h, g]).sum(-1),
+        "you multiplied pair by pair, i to j with i to j; a chain goes from i to l with g, and "
+        "from l to j with g2.": spacing * (g * h).sum(-1),
+        "you summed over f before multiplying: each component has a matrix product of its own, and "
+        "the sum over f comes last.": spacing * g.sum(-1) @ h.sum(-1),
+        "the two links have different atoms between them; both must meet at the same l.": spacing
+        * np.einsum("ilf,mjf->ij", g, h),
+        "you used g for both links; the second is g2.": spacing * _chained([g, g]).sum(-1),
+        "you used g2 for both links; the first is g.": spacing * _chained([h, h]).sum(-1),
+        "you took the mean over l; all chains are added up.": right / n,
+        "you took the mean over f; components are added up.": spacing * each.mean(-1),
+        "l runs over all atoms, i and j themselves among them.": tuple(
+            spacing * _chained(pair).sum(-1) for pair in ((g_off, h), (g, h_off), (g_off, h_off))
         ),
-        (
-            spacing * (g * h).sum(-1),
-            "you multiplied pair by pair, i to j with i to j; a chain goes from i to l with g, "
-            "and from l to j with g2.",
-        ),
-        (
-            spacing * g.sum(-1) @ h.sum(-1),
-            "you summed over f before multiplying: each component has a matrix product of its "
-            "own, and the sum over f comes last.",
-        ),
-        (
-            spacing * np.einsum("ilf,mjf->ij", g, h),
-            "the two links have different atoms between them; both must meet at the same l.",
-        ),
-        (spacing * _chained([g, g]).sum(-1), "you used g for both links; the second is g2."),
-        (spacing * _chained([h, h]).sum(-1), "you used g2 for both links; the first is g."),
-        (right / n, "you took the mean over l; all chains are added up."),
-        (spacing * each.mean(-1), "you took the mean over f; components are added up."),
-        *(
-            (
-                spacing * _chained(pair).sum(-1),
-                "l runs over all atoms, i and j themselves among them.",
-            )
-            for pair in ((g_off, h), (g, h_off), (g_off, h_off))
-        ),
-    ]
-    return known_mistake(value, mistakes) or Feedback(
-        WRONG,
-        f"in a small example C of atoms 0 and 1 is {right[0, 1]:.4f}, yours is {value[0, 1]:.4f}.",
+    }
+    refuse(value, mistakes)
+    raise Wrong(
+        f"in a small example C of atoms 0 and 1 is {right[0, 1]:.4f}, yours is {value[0, 1]:.4f}."
     )
 
 
-def check_without(without: Callable) -> Feedback:
+@exercise
+def check_without(without: Attempt) -> str:
     """Lesson 9, exercise 2: ``without(factors, spacing, atom)``, no chain through ``atom``.
 
     ``factors`` is a list of k - 1 arrays (n, n, f). Chains that have ``atom`` between their ends
@@ -106,28 +89,20 @@ def check_without(without: Callable) -> Feedback:
     done: list[str] = []
     for count, atom in ((2, 2), (3, 2), (1, 0), (4, 1)):
         factors = list(_links(rng, count, n, f))
-        result, trouble = attempt(without, [g.copy() for g in factors], spacing, atom)
         links = f"{count} factor{'s' if count > 1 else ''}"
-        known = f"right for {' and '.join(done)}; but for {links}: " if done else ""
-        if trouble:
-            first = trouble.state != WRONG or not done
-            return trouble if first else Feedback(WRONG, known + trouble.text)
-        value = of_shape(result, (n, n), "one number per pair")
-        if isinstance(value, Feedback):
-            gone = np.shape(as_array(result)) == (n - 1, n - 1)
-            text = "the atom is gone altogether; as an end of a chain it stays."
-            return Feedback(WRONG, known + (text if gone else value.text))
-        if np.allclose(value, right := _without(factors, spacing, atom)):
-            done.append(links)
-            continue
-        if named := known_mistake(value, _without_mistakes(factors, spacing, atom)):
-            return Feedback(WRONG, known + named.text)
-        return Feedback(
-            WRONG,
-            f"{known}without atom {atom}, C of atoms 3 and 4 should be {right[3, 4]:.4f}, "
-            f"yours is {value[3, 4]:.4f}.",
-        )
-    return Feedback(RIGHT, "one factor of 0 wherever the chain would pass, and nothing else.")
+        with told(f"right for {' and '.join(done)}; but for {links}: " if done else ""):
+            result = without(factors, spacing, atom)
+            if np.shape(as_array(result)) == (n - 1, n - 1):
+                raise Wrong("the atom is gone altogether; as an end of a chain it stays.")
+            value = of_shape(result, (n, n), "one number per pair")
+            if not np.allclose(value, right := _without(factors, spacing, atom)):
+                refuse(value, _without_mistakes(factors, spacing, atom))
+                raise Wrong(
+                    f"without atom {atom}, C of atoms 3 and 4 should be {right[3, 4]:.4f}, "
+                    f"yours is {value[3, 4]:.4f}."
+                )
+        done.append(links)
+    return "one factor of 0 wherever the chain would pass, and nothing else."
 
 
 def _without(
@@ -142,7 +117,7 @@ def _without(
 
 def _without_mistakes(
     factors: list[np.ndarray], spacing: float, atom: int
-) -> list[tuple[np.ndarray, str]]:
+) -> dict[str, np.ndarray]:
     last, keep = len(factors) - 1, np.arange(len(factors[0])) != atom
     right, whole = _without(factors, spacing, atom), spacing * _chained(factors).sum(-1)
     both = keep[:, None] * keep[None, :]
@@ -150,30 +125,26 @@ def _without_mistakes(
     for g in factors[1:]:
         early = (early * keep) @ g.sum(-1)
     here = "the atom may stand at each place between the ends: leave it out at every one."
-    return [
-        (whole, "nothing has changed: the chains through the atom are still there."),
-        (whole - right, "these are the chains through the atom; the others are asked for."),
-        (right / spacing, "the spacing Δ is missing."),
-        (
-            np.where(both, right, 0),
-            "a chain may begin and end at the atom: only the places in between count.",
+    return {
+        "nothing has changed: the chains through the atom are still there.": whole,
+        "these are the chains through the atom; the others are asked for.": whole - right,
+        "the spacing Δ is missing.": right / spacing,
+        "a chain may begin and end at the atom: only the places in between count.": np.where(
+            both, right, 0
         ),
-        (right * keep[:, None], "a chain may begin at the atom: only the places in between count."),
-        (right * keep, "a chain may end at the atom: only the places in between count."),
-        (_without(factors, spacing, atom, [0]), f"you left it out at the first place only; {here}"),
-        (
-            _without(factors, spacing, atom, [last - 1]),
-            f"you left it out at the last place only; {here}",
+        "a chain may begin at the atom: only the places in between count.": right * keep[:, None],
+        "a chain may end at the atom: only the places in between count.": right * keep,
+        f"you left it out at the first place only; {here}": _without(factors, spacing, atom, [0]),
+        f"you left it out at the last place only; {here}": _without(
+            factors, spacing, atom, [last - 1]
         ),
-        (spacing * early, "the sum over f comes last, after all products."),
-        (
-            _without(factors[::-1], spacing, atom),
-            "the factors stand in reverse order.",
-        ),
-    ]
+        "the sum over f comes last, after all products.": spacing * early,
+        "the factors stand in reverse order.": _without(factors[::-1], spacing, atom),
+    }
 
 
-def check_same_chains(same_chains: Callable) -> Feedback:
+@exercise
+def check_same_chains(same_chains: Attempt) -> str:
     """Lesson 9, exercise 3: ``same_chains(d, d_other, order)``, as seen from atom 0.
 
     Takes two matrices of distances (n, n); says whether the chains of order - 1 distances that
@@ -201,118 +172,74 @@ def check_same_chains(same_chains: Callable) -> Feedback:
         )
         for a, b in ((0.75, 0.6), (0.6, 0.75))
     )
-    cases = [
-        (square, square, 2, True, "a shape has the same chains as itself."),
-        (
+    cases = {
+        "a shape has the same chains as itself.": (square, square, 2, True),
+        "numbering the other atoms anew changes nothing: sort the chains before you compare.": (
             square,
             renumbered,
             3,
             True,
-            "numbering the other atoms anew changes nothing: sort the chains before you compare.",
         ),
-        (
-            square,
-            shaken,
-            3,
-            True,
-            "distances that differ by 1e-12 are equal here: round them before you compare, and "
-            "before you sort.",
-        ),
-        (
-            on_line,
-            on_other,
-            2,
-            False,
-            "the distances 0, 1, 1, 2 and 0, 1, 2, 2 are not the same: count how often each "
-            "chain occurs (a list, not a set).",
-        ),
-        (
+        "distances that differ by 1e-12 are equal here: round them before you compare, and before "
+        "you sort.": (square, shaken, 3, True),
+        "the distances 0, 1, 1, 2 and 0, 1, 2, 2 are not the same: count how often each chain "
+        "occurs (a list, not a set).": (on_line, on_other, 2, False),
+        "seen from a corner the square is another thing: chains begin at atom 0.": (
             square,
             from_corner,
             2,
             False,
-            "seen from a corner the square is another thing: chains begin at atom 0.",
         ),
-        (
+        "at order 2 a chain is one distance from atom 0; square and tetrahedron agree in them.": (
             square,
             tetrahedron,
             2,
             True,
-            "at order 2 a chain is one distance from atom 0; square and tetrahedron agree in them.",
         ),
-        (
-            square,
-            tetrahedron,
-            3,
-            False,
-            "at order 3 a chain has two distances, and the corners of a square are not as far "
-            "from each other as those of a tetrahedron.",
-        ),
-        (
-            hinge,
-            swapped,
-            3,
-            False,
-            "keep the two distances of a chain together: here each step alone has the same "
-            "distances, but the pairs of them differ.",
-        ),
-        (above, beside, 3, True, "the shapes of set B agree at order 3."),
-        (
+        "at order 3 a chain has two distances, and the corners of a square are not as far from "
+        "each other as those of a tetrahedron.": (square, tetrahedron, 3, False),
+        "keep the two distances of a chain together: here each step alone has the same distances, "
+        "but the pairs of them differ.": (hinge, swapped, 3, False),
+        "the shapes of set B agree at order 3.": (above, beside, 3, True),
+        "at order 4 a chain has three distances, and the shapes of set B differ.": (
             above,
             beside,
             4,
             False,
-            "at order 4 a chain has three distances, and the shapes of set B differ.",
         ),
-    ]
-    for one, other, order, right, text in cases:
-        result, trouble = attempt(same_chains, one.copy(), other.copy(), order)
-        if trouble:
-            return trouble
-        value = as_array(result)
-        if value is None or value.ndim or value not in (0, 1):
-            found = type(result).__name__ if value is None else f"{result!r}"
-            return Feedback(WRONG, f"your function returned {found}; True or False is expected.")
-        if bool(value) != right:
-            return Feedback(WRONG, f"order {order}: yours says {bool(value)}, but {text}")
-    return Feedback(RIGHT, "this is a proof: no parameters can tell apart what has equal chains.")
+    }
+    for text, (one, other, order, right) in cases.items():
+        value = yes_or_no(same_chains(one, other, order))
+        if value != right:
+            raise Wrong(f"order {order}: yours says {value}, but {text}")
+    return "this is a proof: no parameters can tell apart what has equal chains."
 
 
-def check_reach(reach: Callable) -> Feedback:
+@exercise
+def check_reach(reach: Attempt) -> str:
     """Lesson 9, exercise 4: ``reach(layers, order)``, distances in the longest chain behind v_i."""
     given = [(1, 2), (1, 4), (3, 2), (2, 3), (3, 4), (5, 3)]
-    answers = []
-    for layers, order in given:
-        result, trouble = attempt(reach, layers, order)
-        if trouble:
-            return trouble
-        value = whole_number(result)
-        if value is None:
-            return Feedback(WRONG, f"your function returned {result!r}, no whole number.")
-        answers.append(value)
-    for formula, text in (
-        (lambda n, k: n * k, "a chain of order k has k atoms, and k - 1 distances between them."),
-        (
-            lambda n, k: n * (k - 1) + 1,
-            "this counts the atoms of the chain; it has one distance less.",
-        ),
-        (lambda n, k: k - 1, "this is one layer; the next one hangs its chains on those."),
-        (lambda n, k: n + k - 2, "a layer adds a whole chain, k - 1 distances, and not just one."),
-        (lambda n, k: n, "a layer adds k - 1 distances; one is right for order 2 only."),
-        (
-            lambda n, k: (k - 1) ** n,
-            "chains are hung one on another: their lengths add up and do not multiply.",
-        ),
-    ):
-        if answers == [formula(*each) for each in given]:
-            return Feedback(WRONG, text)
+    answers = [whole_number(reach(*each)) for each in given]
     right = [layers * (order - 1) for layers, order in given]
     if answers == right:
-        return Feedback(RIGHT, "each layer hangs k - 1 more distances on the chain.")
+        return "each layer hangs k - 1 more distances on the chain."
+    for text, formula in {
+        "a chain of order k has k atoms, and k - 1 distances between them.": lambda n, k: n * k,
+        "this counts the atoms of the chain; it has one distance less.": lambda n, k: (
+            n * (k - 1) + 1
+        ),
+        "this is one layer; the next one hangs its chains on those.": lambda n, k: k - 1,
+        "a layer adds a whole chain, k - 1 distances, and not just one.": lambda n, k: n + k - 2,
+        "a layer adds k - 1 distances; one is right for order 2 only.": lambda n, k: n,
+        "chains are hung one on another: their lengths add up and do not multiply.": lambda n, k: (
+            (k - 1) ** n
+        ),
+    }.items():
+        if answers == [formula(*each) for each in given]:
+            raise Wrong(text)
     k = next(k for k in range(len(given)) if answers[k] != right[k])
     layers, order = given[k]
     layer = "one layer" if layers == 1 else f"{layers} layers"
     distance = "one distance" if right[k] == 1 else f"{right[k]} distances"
     reach = "reaches" if layers == 1 else "reach"
-    text = f"{layer} of order {order} {reach} {distance}, yours says {answers[k]}."
-    return Feedback(WRONG, text)
+    raise Wrong(f"{layer} of order {order} {reach} {distance}, yours says {answers[k]}.")

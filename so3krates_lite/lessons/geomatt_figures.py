@@ -12,8 +12,8 @@ from jaxtyping import Float
 from so3krates_lite.drawing.figures import attention_matrix
 from so3krates_lite.drawing.look import NEGATIVE, PALETTE, POSITIVE, TEXT, styled
 from so3krates_lite.drawing.scene import Scene, element_colour, scene
-from so3krates_lite.lessons.attention import layer_slider
 from so3krates_lite.lessons.points import all_distances, one_point, separated, xyz
+from so3krates_lite.lessons.sliders import layer_slider, showing
 from so3krates_lite.record.attention_record import AttentionRecord
 from so3krates_lite.structures.frames import Frames
 
@@ -65,14 +65,8 @@ def overlap_figure(
         place = np.full(len(learned), d)
         figure.add_scatter(x=place, y=at_stops[:, k], name="C", **dots, visible=shown, row=1, col=2)
     moving = list(range(still, len(figure.data)))
-    steps = [
-        {
-            "label": f"{d:.1f}",
-            "method": "restyle",
-            "args": [{"visible": [n // 2 == k for n in range(len(moving))]}, moving],
-        }
-        for k, d in enumerate(stops)
-    ]
+    owner = [n // 2 for n in range(len(moving))]
+    steps = showing([f"{d:.1f}" for d in stops], owner, moving)
     figure.update_xaxes(title="place on the grid μ (Å)", row=1, col=1)
     figure.update_yaxes(title="density ρ (no unit)", row=1, col=1)
     figure.update_xaxes(title="distance d (Å)", row=1, col=2)

@@ -11,14 +11,11 @@ from jaxtyping import Float
 from so3krates_lite.drawing.tubes import icosphere, unit
 from so3krates_lite.harmonics import columns_of_degrees, spherical_harmonics
 from so3krates_lite.lessons.feedback import (
-    RIGHT,
-    WRONG,
-    Feedback,
-    as_array,
-    attempt,
-    described,
-    known_mistake,
+    Attempt,
+    Wrong,
+    exercise,
     of_shape,
+    refuse,
     whole_number,
 )
 
@@ -49,18 +46,14 @@ def _few_values(r: np.ndarray, degrees: Sequence[int]) -> np.ndarray:
     return np.asarray(_compiled()(padded), float)[: len(r), columns]
 
 
-def check_direction(direction: Callable) -> Feedback:
+@exercise
+def check_direction(direction: Attempt) -> str:
     """Lesson 2, exercise 1: ``direction(Y_1)``, (…, 3) harmonics of degree 1 to (x, y, z)."""
     r = unit(np.random.default_rng(0).normal(size=(4, 5, 3)))
     Y_1 = values_at(r, (1,))
-    result, trouble = attempt(direction, Y_1.copy())
-    if trouble:
-        return trouble
-    value = of_shape(result, r.shape, "one direction for each set of three harmonics")
-    if isinstance(value, Feedback):
-        return value
+    value = of_shape(direction(Y_1), r.shape, "one direction for each set of three harmonics")
     if np.allclose(value, r, atol=1e-5):
-        return Feedback(RIGHT, "put in order, and divided by √(3/4π).")
+        return "put in order, and divided by √(3/4π)."
     factor = np.sqrt(3 / (4 * np.pi))
     sizes = [
         (1.0, ""),
@@ -80,13 +73,12 @@ def check_direction(direction: Callable) -> Feedback:
         for order, about_order in orders:
             if np.allclose(value, size * r[..., order], atol=1e-5):
                 text = " ".join(part for part in (about_order, about_size) if part)
-                return Feedback(WRONG, text[0].lower() + text[1:])
+                raise Wrong(text[0].lower() + text[1:])
     if np.allclose(value, -r, atol=1e-5):
-        return Feedback(WRONG, "this is the opposite direction; harmonics of degree 1 keep signs.")
-    return Feedback(
-        WRONG,
+        raise Wrong("this is the opposite direction; harmonics of degree 1 keep signs.")
+    raise Wrong(
         f"the harmonics {np.round(Y_1[0, 0], 3).tolist()} belong to the direction "
-        f"{np.round(r[0, 0], 3).tolist()}, yours is {np.round(value[0, 0], 3).tolist()}.",
+        f"{np.round(r[0, 0], 3).tolist()}, yours is {np.round(value[0, 0], 3).tolist()}."
     )
 
 
@@ -97,19 +89,13 @@ def _turn_about_z(l: int, alpha: float) -> np.ndarray:
     return D - np.sin(m * alpha)[:, None] * np.eye(2 * l + 1)[::-1]
 
 
-def check_turn_about_z(turn_about_z: Callable) -> Feedback:
+@exercise
+def check_turn_about_z(turn_about_z: Attempt) -> str:
     """Lesson 2, exercise 2: ``turn_about_z(l, alpha)``, the Wigner matrix of a turn about z."""
     for l, alpha in ((1, 0.4), (2, 0.7), (3, -1.1), (5, 2.0), (0, 0.3)):
-        result, trouble = attempt(turn_about_z, l, alpha)
-        if trouble:
-            return trouble
-        value, size = as_array(result), 2 * l + 1
-        if value is None or value.shape != (size, size):
-            return Feedback(
-                WRONG,
-                f"your function returned {described(result)} for l = {l}; "
-                f"2l + 1 = {size} rows and columns are expected.",
-            )
+        size = 2 * l + 1
+        what = f"for l = {l}, 2l + 1 = {size} rows and columns"
+        value = of_shape(turn_about_z(l, alpha), (size, size), what, "are expected")
         right = _turn_about_z(l, alpha)
         if np.allclose(value, right, atol=1e-5):
             continue
@@ -122,89 +108,65 @@ def check_turn_about_z(turn_about_z: Callable) -> Feedback:
         hole[l, l] = 0
         double = right.copy()
         double[l, l] = 2
-        mistakes = [
-            (
-                right.T,
-                "your matrix turns the other way. Y_1 must go to cos(α) Y_1 - sin(α) Y_-1: check "
-                "the sign of the sine, and that the rows run from m = -l to l.",
-            ),
-            (
-                same,
-                "every pair turns by the same angle α in your matrix; the pair (-m, m) goes round "
-                "m times as fast, by m α.",
-            ),
-            (hole, "the middle, m = 0, must stay: put a 1 there."),
-            (double, "the middle, m = 0, got its cosine twice: it should be 1."),
-            (np.diag(np.diag(right)), "only the cosines are there: a turn mixes m with -m."),
-            (np.eye(size), "nothing turns."),
-            (right * np.sign(right), "the signs are lost: one of the two sines is negative."),
-        ]
-        if named := known_mistake(value, mistakes, atol=1e-5):
-            return named
+        mistakes = {
+            "your matrix turns the other way. Y_1 must go to cos(α) Y_1 - sin(α) Y_-1: check the "
+            "sign of the sine, and that the rows run from m = -l to l.": right.T,
+            "every pair turns by the same angle α in your matrix; the pair (-m, m) goes round m "
+            "times as fast, by m α.": same,
+            "the middle, m = 0, must stay: put a 1 there.": hole,
+            "the middle, m = 0, got its cosine twice: it should be 1.": double,
+            "only the cosines are there: a turn mixes m with -m.": np.diag(np.diag(right)),
+            "nothing turns.": np.eye(size),
+            "the signs are lost: one of the two sines is negative.": right * np.sign(right),
+        }
+        refuse(value, mistakes, atol=1e-5)
         if np.allclose(value, _turn_about_z(l, np.radians(alpha)), atol=1e-5):
-            return Feedback(WRONG, "α is in radians already.")
+            raise Wrong("α is in radians already.")
         if not np.allclose(value @ value.T, np.eye(size), atol=1e-5):
-            return Feedback(
-                WRONG,
+            raise Wrong(
                 f"for l = {l} the rows of your matrix are not orthonormal: a rotation keeps "
-                "lengths, so D Dᵀ must be the unit matrix.",
+                "lengths, so D Dᵀ must be the unit matrix."
             )
         row, column = np.argwhere(~np.isclose(value, right, atol=1e-5))[0]
-        return Feedback(
-            WRONG,
+        raise Wrong(
             f"for l = {l} and α = {alpha}, row m = {row - l} and column m = {column - l} should "
-            f"hold {right[row, column]:.4f}, yours holds {value[row, column]:.4f}.",
+            f"hold {right[row, column]:.4f}, yours holds {value[row, column]:.4f}."
         )
-    return Feedback(RIGHT, "each pair (-m, m) turns by m α, and m = 0 stands still.")
+    return "each pair (-m, m) turns by m α, and m = 0 stands still."
 
 
-def check_mirror_signs(mirror_signs: Callable) -> Feedback:
+@exercise
+def check_mirror_signs(mirror_signs: Attempt) -> str:
     """Lesson 2, exercise 3: ``mirror_signs(degrees)``, what z → -z does to each harmonic."""
     for degrees in ((1, 2, 3), (0, 2), (4,)):
-        result, trouble = attempt(mirror_signs, degrees)
-        if trouble:
-            return trouble
         l = np.concatenate([np.full(2 * d + 1, d) for d in degrees])
         m = np.concatenate([np.arange(-d, d + 1) for d in degrees])
-        value = as_array(result)
-        if value is None or value.shape != l.shape:
-            return Feedback(
-                WRONG,
-                f"your function returned {described(result)} for degrees {degrees}; one sign for "
-                f"each of the {len(l)} components is expected.",
-            )
+        what = f"for degrees {degrees}, one sign for each of the {len(l)} components"
+        value = of_shape(mirror_signs(degrees), l.shape, what)
         right = (-1.0) ** (l + m)
         if np.allclose(value, right):
             continue
         along_y = np.where(m < 0, -1.0, 1.0)
-        mistakes = [
-            (
-                (-1.0) ** l,
-                "this is the inversion, r to -r: all three coordinates change their sign. Here "
-                "only z does.",
-            ),
-            (
-                (-1.0) ** m,
-                "this is a half turn about z, x and y to -x and -y; the mirror turns z round. "
-                "What takes the one to the other is the inversion, (-1)^l.",
-            ),
-            (-right, "all signs are turned: Y_00, which is constant, must keep its own."),
-            (np.where(m == 0, -1.0, 1.0), "only m = 0 changes in yours; xz and yz contain z, too."),
-            (along_y, "this is the mirror y to -y: it turns the harmonics with m < 0 round."),
-            (along_y * (-1.0) ** m, "this is the mirror x to -x."),
-            (np.abs(right), "no harmonic changes in yours; that with l = 1, m = 0 is z itself."),
-        ]
-        if named := known_mistake(value, mistakes):
-            return named
+        mistakes = {
+            "this is the inversion, r to -r: all three coordinates change their sign. Here only z "
+            "does.": (-1.0) ** l,
+            "this is a half turn about z, x and y to -x and -y; the mirror turns z round. What "
+            "takes the one to the other is the inversion, (-1)^l.": (-1.0) ** m,
+            "all signs are turned: Y_00, which is constant, must keep its own.": -right,
+            "only m = 0 changes in yours; xz and yz contain z, too.": np.where(m == 0, -1.0, 1.0),
+            "this is the mirror y to -y: it turns the harmonics with m < 0 round.": along_y,
+            "this is the mirror x to -x.": along_y * (-1.0) ** m,
+            "no harmonic changes in yours; that with l = 1, m = 0 is z itself.": np.abs(right),
+        }
+        refuse(value, mistakes)
         if not np.allclose(np.abs(value), 1):
-            return Feedback(WRONG, "every harmonic keeps or turns its sign: only 1 and -1 occur.")
+            raise Wrong("every harmonic keeps or turns its sign: only 1 and -1 occur.")
         k = int(np.flatnonzero(value != right)[0])
-        return Feedback(
-            WRONG,
+        raise Wrong(
             f"for degrees {degrees}, the harmonic l = {l[k]}, m = {m[k]} takes the sign "
-            f"{right[k]:+.0f}, yours {value[k]:+.0f}.",
+            f"{right[k]:+.0f}, yours {value[k]:+.0f}."
         )
-    return Feedback(RIGHT, "(-1)^(l+m): the inversion, and half a turn about z.")
+    return "(-1)^(l+m): the inversion, and half a turn about z."
 
 
 def arrangements() -> dict[str, Float[np.ndarray, "neighbours 3"]]:
@@ -222,7 +184,8 @@ def arrangements() -> dict[str, Float[np.ndarray, "neighbours 3"]]:
     }
 
 
-def check_lowest_degree(lowest_degree: Callable) -> Feedback:
+@exercise
+def check_lowest_degree(lowest_degree: Attempt) -> str:
     """Lesson 2, exercise 4: ``lowest_degree(directions, harmonics)``, the first l > 0 that sees.
 
     It is the lowest l at which the harmonics, summed over the directions, have a length above zero.
@@ -232,39 +195,28 @@ def check_lowest_degree(lowest_degree: Callable) -> Feedback:
     shapes = [*arrangements().items(), ("single neighbour along x - y", aside)]
     right = [1, 2, 2, 3, 4, 4, 6, 1]
     turned = [(f"{name}, turned", r @ turn.T) for name, r in shapes]
-    answers = []
-    for _, directions in shapes + turned:
-        result, trouble = attempt(lowest_degree, np.float32(directions), _few_values)
-        if trouble:
-            return trouble
-        value = whole_number(result)
-        if value is None:
-            text = f"your function returned {described(result)}; a degree, one whole number, is "
-            return Feedback(WRONG, f"{text}expected.")
-        answers.append(value)
+    answers = [
+        whole_number(lowest_degree(np.float32(r), _few_values), "a degree, one whole number,")
+        for _, r in shapes + turned
+    ]
     straight, tilted = answers[: len(shapes)], answers[len(shapes) :]
     if straight == tilted == right:
-        return Feedback(RIGHT, "the length of the sum, degree by degree, with room for rounding.")
+        return "the length of the sum, degree by degree, with room for rounding."
     if set(answers) == {0}:
-        return Feedback(
-            WRONG, "degree 0 is the same for all directions, so it sees nothing: start at l = 1."
-        )
+        raise Wrong("degree 0 is the same for all directions, so it sees nothing: start at l = 1.")
     if set(answers) == {1}:
-        return Feedback(
-            WRONG,
+        raise Wrong(
             "yours sees every arrangement at l = 1. Sum the harmonics over the neighbours first, "
             "then take the length: lengths of single neighbours cannot cancel. And after the sum, "
-            "compare with a small number, not with 0.",
+            "compare with a small number, not with 0."
         )
     if straight == right:
-        name, _, want, found = next(
-            (n, 0, w, t) for (n, _), w, t in zip(turned, right, tilted, strict=True) if t != w
-        )
-        return Feedback(
-            WRONG,
-            f"right for upright arrangements, but for the {name}, it is {want} and yours says "
-            f"{found}. Turning mixes the components of a degree, so only the length of all 2l + 1 "
-            "says that a degree is empty; and what is 0 upright is a rounding error when turned.",
+        k = next(k for k in range(len(right)) if tilted[k] != right[k])
+        raise Wrong(
+            f"right for upright arrangements, but for the {turned[k][0]}, it is {right[k]} and "
+            f"yours says {tilted[k]}. Turning mixes the components of a degree, so only the length "
+            "of all 2l + 1 says that a degree is empty; and what is 0 upright is a rounding error "
+            "when turned."
         )
     k = next(k for k in range(len(right)) if straight[k] != right[k])
     also = ""
@@ -272,8 +224,7 @@ def check_lowest_degree(lowest_degree: Callable) -> Feedback:
         also = " Components of either sign cancel: take the length."
     elif straight[k] < right[k]:
         also = " Rounding leaves about 10⁻⁶ of what should be zero: compare with 1e-4, not with 0."
-    return Feedback(
-        WRONG,
+    raise Wrong(
         f"the first degree that sees the {shapes[k][0]} is {right[k]}, "
-        f"yours says {straight[k]}.{also}",
+        f"yours says {straight[k]}.{also}"
     )

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from jaxtyping import Float
 
 from so3krates_lite.lessons.feedback import (
-    RIGHT,
-    WRONG,
-    Feedback,
-    as_array,
-    attempt,
-    known_mistake,
+    Attempt,
+    Wrong,
+    exercise,
+    of_shape,
     one_number,
+    refuse,
     whole_number,
 )
 from so3krates_lite.lessons.points import all_distances
@@ -23,7 +20,8 @@ from so3krates_lite.lessons.points import all_distances
 BOND, BEYOND, ACROSS = 1.28, 0.55, 0.93
 
 
-def check_longest_chain(longest_chain: Callable) -> Feedback:
+@exercise
+def check_longest_chain(longest_chain: Attempt) -> str:
     """Lesson 8, exercise 1: ``longest_chain(cutoff)``, most carbons a local model sees through.
 
     The last carbon that sees an end's hydrogens is number k from that end; the two such carbons,
@@ -35,55 +33,39 @@ def check_longest_chain(longest_chain: Callable) -> Feedback:
         k = int((np.sqrt(cutoff**2 - across**2) - beyond) / BOND)
         return 1 + ends * k + int(cutoff / BOND)
 
-    answers = []
-    for cutoff in cutoffs:
-        result, trouble = attempt(longest_chain, cutoff)
-        if trouble:
-            return trouble
-        value = whole_number(result)
-        if value is None:
-            return Feedback(WRONG, f"your function returned {result!r}, no whole number.")
-        answers.append(value)
+    answers = [whole_number(longest_chain(cutoff)) for cutoff in cutoffs]
     right = [most(cutoff) for cutoff in cutoffs]
-    mistakes = [
-        (
-            [most(cutoff, ends=1) for cutoff in cutoffs],
-            "you counted the carbons that see hydrogens at one end only; both ends have them.",
-        ),
-        (
-            [most(cutoff, ends=0) for cutoff in cutoffs],
-            "the carbons at the very ends need not see each other: others know the angle, too.",
-        ),
-        (
-            [most(cutoff, across=0) for cutoff in cutoffs],
-            "the hydrogens stand 0.93 Å off the axis: the distance to a carbon is longer than "
-            "along the chain.",
-        ),
-        (
-            [most(cutoff, across=0, beyond=0) for cutoff in cutoffs],
-            "you measured from the last carbon; its hydrogens are what points across the chain.",
-        ),
-        (
-            [1 + int((3 * cutoff - 2 * BEYOND) / BOND) for cutoff in cutoffs],
-            "three cutoffs are the limit for a chain without gaps; here atoms stand 1.28 Å apart, "
-            "and each of the three steps must end on one.",
-        ),
-        ([n + 1 for n in right], "one too many: n carbons have n - 1 bonds between them."),
-        ([n - 1 for n in right], "one too few: n carbons have n - 1 bonds between them."),
-    ]
+    mistakes = {
+        "you counted the carbons that see hydrogens at one end only; both ends have them.": [
+            most(cutoff, ends=1) for cutoff in cutoffs
+        ],
+        "the carbons at the very ends need not see each other: others know the angle, too.": [
+            most(cutoff, ends=0) for cutoff in cutoffs
+        ],
+        "the hydrogens stand 0.93 Å off the axis: the distance to a carbon is longer than along "
+        "the chain.": [most(cutoff, across=0) for cutoff in cutoffs],
+        "you measured from the last carbon; its hydrogens are what points across the chain.": [
+            most(cutoff, across=0, beyond=0) for cutoff in cutoffs
+        ],
+        "three cutoffs are the limit for a chain without gaps; here atoms stand 1.28 Å apart, and "
+        "each of the three steps must end on one.": [
+            1 + int((3 * cutoff - 2 * BEYOND) / BOND) for cutoff in cutoffs
+        ],
+        "one too many: n carbons have n - 1 bonds between them.": [n + 1 for n in right],
+        "one too few: n carbons have n - 1 bonds between them.": [n - 1 for n in right],
+    }
     if answers == right:
-        return Feedback(RIGHT, "hydrogen to carbon, carbon to carbon, carbon to hydrogen.")
-    if named := known_mistake(answers, mistakes, rtol=0, atol=0):
-        return named
+        return "hydrogen to carbon, carbon to carbon, carbon to hydrogen."
+    refuse(answers, mistakes, rtol=0, atol=0)
     k = next(k for k in range(len(cutoffs)) if answers[k] != right[k])
-    return Feedback(
-        WRONG,
+    raise Wrong(
         f"for a cutoff of {cutoffs[k]} Å the longest chain has {right[k]} carbons, "
-        f"yours says {answers[k]}.",
+        f"yours says {answers[k]}."
     )
 
 
-def check_nearness(nearness: Callable) -> Feedback:
+@exercise
+def check_nearness(nearness: Attempt) -> str:
     """Lesson 8, exercise 2: ``nearness(X, kappa)``, phi_chi of all pairs from SPHC distances.
 
     X has shape (n, n) with zeros on the diagonal, where the result is zero, too.
@@ -91,15 +73,7 @@ def check_nearness(nearness: Callable) -> Feedback:
     rng = np.random.default_rng(3)
     X = all_distances(rng.normal(size=(6, 4)))
     kappa = 1.5
-    result, trouble = attempt(nearness, X.copy(), kappa)
-    if trouble:
-        return trouble
-    value = as_array(result)
-    if value is None or value.shape != X.shape:
-        found = type(result).__name__ if value is None else f"shape {value.shape}"
-        return Feedback(
-            WRONG, f"your function returned {found}; one number per pair, {X.shape}, is expected."
-        )
+    value = of_shape(nearness(X, kappa), X.shape, "one number per pair")
     off = ~np.eye(len(X), dtype=bool)
 
     def share(values: Float[np.ndarray, "n n"], counted: np.ndarray, axis: int = 1) -> np.ndarray:
@@ -111,56 +85,46 @@ def check_nearness(nearness: Callable) -> Feedback:
         return (1 - 28 * t**6 + 48 * t**7 - 21 * t**8) * off
 
     n = len(X)
-    ratio = share(X, off) * n / kappa
+    t = ratio = share(X, off) * n / kappa
     right = falls(ratio)
-    mistakes = [
-        (
-            falls(share(-X, off) * n / kappa),
-            "you made near atoms large: the softmax is of +X, so that near ones are small.",
+    mistakes = {
+        "you made near atoms large: the softmax is of +X, so that near ones are small.": falls(
+            share(-X, off) * n / kappa
         ),
-        (
-            falls(share(X, np.ones_like(X)) * n / kappa),
-            "an atom itself stands in your softmax: leave out j = i.",
+        "an atom itself stands in your softmax: leave out j = i.": falls(
+            share(X, np.ones_like(X)) * n / kappa
         ),
-        (
-            falls(share(X, off, axis=0) * n / kappa),
-            "you summed over the atoms that ask: each row, one asking atom, sums to one.",
+        "you summed over the atoms that ask: each row, one asking atom, sums to one.": falls(
+            share(X, off, axis=0) * n / kappa
         ),
-        (
-            falls(share(X, off) * (n - 1) / kappa),
-            "the radius is kappa divided by the number of atoms, n, not by n - 1.",
+        "the radius is kappa divided by the number of atoms, n, not by n - 1.": falls(
+            share(X, off) * (n - 1) / kappa
         ),
-        (
-            falls(share(X, off) / kappa),
-            "the shares are compared with kappa/n: multiply by n before the polynomial.",
+        "the shares are compared with kappa/n: multiply by n before the polynomial.": falls(
+            share(X, off) / kappa
         ),
-        (
-            falls(share(X, off) * n * kappa),
-            "kappa is the radius: a larger one takes more atoms in. Divide by it.",
+        "kappa is the radius: a larger one takes more atoms in. Divide by it.": falls(
+            share(X, off) * n * kappa
         ),
-        (
-            np.where(
-                off, 1 - 28 * (t := share(X, off) * n / kappa) ** 6 + 48 * t**7 - 21 * t**8, 0
-            ),
-            "beyond the border the polynomial goes on; it must stay 0 there.",
+        "beyond the border the polynomial goes on; it must stay 0 there.": np.where(
+            off, 1 - 28 * t**6 + 48 * t**7 - 21 * t**8, 0
         ),
-        (share(X, off), "these are the shares s; the polynomial of n s / kappa is asked for."),
-    ]
+        "these are the shares s; the polynomial of n s / kappa is asked for.": share(X, off),
+    }
     if np.allclose(value, right, atol=1e-7):
-        return Feedback(RIGHT, "softmax over the others, compared with kappa/n, smooth border.")
+        return "softmax over the others, compared with kappa/n, smooth border."
     if np.allclose(np.where(off, value, 0), right, atol=1e-7):
-        return Feedback(WRONG, "the diagonal must be 0: an atom is no neighbour of itself.")
-    if named := known_mistake(np.where(off, value, 0), mistakes):
-        return named
+        raise Wrong("the diagonal must be 0: an atom is no neighbour of itself.")
+    refuse(np.where(off, value, 0), mistakes)
     i, j = np.unravel_index(np.abs(np.where(off, value - right, 0)).argmax(), X.shape)
-    return Feedback(
-        WRONG,
+    raise Wrong(
         f"in a small example the nearness of atom {j} to atom {i} is {right[i, j]:.3f}, "
-        f"yours is {value[i, j]:.3f}.",
+        f"yours is {value[i, j]:.3f}."
     )
 
 
-def check_charge_floor(charge_floor: Callable) -> Feedback:
+@exercise
+def check_charge_floor(charge_floor: Attempt) -> str:
     """Lesson 8, exercise 3: ``charge_floor(E_one, E_other)``, lowest RMSE without the charge.
 
     The same geometries in two charge states; a charge-blind model has one energy for both.
@@ -168,24 +132,18 @@ def check_charge_floor(charge_floor: Callable) -> Feedback:
     rng = np.random.default_rng(5)
     one = rng.normal(size=20)
     other = one + 1.0 + 0.5 * rng.normal(size=20)
-    result, trouble = attempt(charge_floor, one.copy(), other.copy())
-    if trouble:
-        return trouble
-    value = one_number(result)
-    if isinstance(value, Feedback):
-        return value
+    value = one_number(charge_floor(one, other))
     gap = other - one
     right = np.sqrt(np.mean((gap / 2) ** 2))
     if np.isclose(value, right):
-        return Feedback(RIGHT, "the mean of both energies misses each by half their difference.")
-    mistakes = [
-        (np.sqrt(np.mean(gap**2)), "the best energy lies halfway: each is missed by half the gap."),
-        (np.abs(gap / 2).mean(), "this is the mean absolute error; the root-mean-square is asked."),
-        (gap.mean() / 2, "gaps differ from geometry to geometry: square before you average."),
-        (np.mean((gap / 2) ** 2), "take the root of the mean square."),
-        (np.std(gap / 2), "a model cannot shift one charge state only: the mean gap counts, too."),
-        (0.0, "one geometry, one energy: without the charge it cannot be right for both."),
-    ]
-    return known_mistake(value, mistakes) or Feedback(
-        WRONG, f"on a small example {right:.4f} is expected, yours gives {value:.4f}."
-    )
+        return "the mean of both energies misses each by half their difference."
+    mistakes = {
+        "the best energy lies halfway: each is missed by half the gap.": np.sqrt(np.mean(gap**2)),
+        "this is the mean absolute error; the root-mean-square is asked.": np.abs(gap / 2).mean(),
+        "gaps differ from geometry to geometry: square before you average.": gap.mean() / 2,
+        "take the root of the mean square.": np.mean((gap / 2) ** 2),
+        "a model cannot shift one charge state only: the mean gap counts, too.": np.std(gap / 2),
+        "one geometry, one energy: without the charge it cannot be right for both.": 0.0,
+    }
+    refuse(value, mistakes)
+    raise Wrong(f"on a small example {right:.4f} is expected, yours gives {value:.4f}.")

@@ -8,32 +8,24 @@ from itertools import product
 import numpy as np
 
 from so3krates_lite.lessons.feedback import (
-    RIGHT,
-    WRONG,
-    Feedback,
-    as_array,
-    attempt,
-    described,
-    known_mistake,
+    Attempt,
+    Wrong,
+    exercise,
     of_shape,
+    refuse,
     whole_number,
+    yes_or_no,
 )
 
 
-def check_couples(couples: Callable) -> Feedback:
+@exercise
+def check_couples(couples: Attempt) -> str:
     """Lesson 6, exercise 1: ``couples(l1, l2, l3)``, whether degrees l1 and l2 can make an l3.
 
     Both rules: |l1 - l2| <= l3 <= l1 + l2, and an even sum, as the integral of Y Y Y has it.
     """
     cases = [case for case in product(range(5), repeat=3) if case[0] != case[1]]
-    answers = []
-    for case in cases:
-        result, trouble = attempt(couples, *case)
-        if trouble:
-            return trouble
-        if not isinstance(result, bool | np.bool_ | int) or result not in (0, 1):
-            return Feedback(WRONG, f"your function returned {result!r}; True or False is expected.")
-        answers.append(bool(result))
+    answers = [yes_or_no(couples(*case)) for case in cases]
 
     def rule(test: Callable) -> list[bool]:
         return [bool(test(*case)) for case in cases]
@@ -45,49 +37,38 @@ def check_couples(couples: Callable) -> Feedback:
         return (l1 + l2 + l3) % 2 == 0
 
     right = rule(lambda *l: triangle(*l) and even(*l))
-    mistakes = [
-        (
-            rule(triangle),
-            "the triangle rule is right; but the product of an even and an odd function is odd, so "
-            "the sum of the three degrees must be even, too.",
+    mistakes = {
+        "the triangle rule is right; but the product of an even and an odd function is odd, so the "
+        "sum of the three degrees must be even, too.": rule(triangle),
+        "the parity is "
+        "right; but three degrees must close a triangle, too: 1 and 2 cannot make 5.": rule(even),
+        "there is a lower bound as well: 1 and 4 cannot make 1, since |l1 - l2| = 3.": rule(
+            lambda l1, l2, l3: l3 <= l1 + l2 and even(l1, l2, l3)
         ),
-        (
-            rule(even),
-            "the parity is right; but three degrees must close a triangle, too: "
-            "1 and 2 cannot make 5.",
+        "there is an upper bound as well: 0 and 1 cannot make 3, since l1 + l2 = 1.": rule(
+            lambda l1, l2, l3: l3 >= abs(l1 - l2) and even(l1, l2, l3)
         ),
-        (
-            rule(lambda l1, l2, l3: l3 <= l1 + l2 and even(l1, l2, l3)),
-            "there is a lower bound as well: 1 and 4 cannot make 1, since |l1 - l2| = 3.",
+        "both ends of the range count: 1 and 2 make 1 and 3.": rule(
+            lambda l1, l2, l3: abs(l1 - l2) < l3 < l1 + l2 and even(l1, l2, l3)
         ),
-        (
-            rule(lambda l1, l2, l3: l3 >= abs(l1 - l2) and even(l1, l2, l3)),
-            "there is an upper bound as well: 0 and 1 cannot make 3, since l1 + l2 = 1.",
+        "you kept the odd sums; those change the sign of an invariant in the mirror.": rule(
+            lambda *l: triangle(*l) and not even(*l)
         ),
-        (
-            rule(lambda l1, l2, l3: abs(l1 - l2) < l3 < l1 + l2 and even(l1, l2, l3)),
-            "both ends of the range count: 1 and 2 make 1 and 3.",
+        "the parity of l3 belongs to the rule: l1 + l2 + l3 must be even.": rule(
+            lambda l1, l2, l3: triangle(l1, l2, l3) and (l1 + l2) % 2 == 0
         ),
-        (
-            rule(lambda *l: triangle(*l) and not even(*l)),
-            "you kept the odd sums; those change the sign of an invariant in the mirror.",
-        ),
-        (
-            rule(lambda l1, l2, l3: triangle(l1, l2, l3) and (l1 + l2) % 2 == 0),
-            "the parity of l3 belongs to the rule: l1 + l2 + l3 must be even.",
-        ),
-    ]
+    }
     if answers == right:
-        return Feedback(RIGHT, "triangle and parity.")
-    if named := known_mistake(answers, mistakes, rtol=0, atol=0):
-        return named
+        return "triangle and parity."
+    refuse(answers, mistakes, rtol=0, atol=0)
     k = next(k for k in range(len(cases)) if answers[k] != right[k])
     l1, l2, l3 = cases[k]
     can = "can" if right[k] else "cannot"
-    return Feedback(WRONG, f"{l1} and {l2} {can} make {l3}; yours says {answers[k]}.")
+    raise Wrong(f"{l1} and {l2} {can} make {l3}; yours says {answers[k]}.")
 
 
-def check_numerical_forces(numerical_forces: Callable) -> Feedback:
+@exercise
+def check_numerical_forces(numerical_forces: Attempt) -> str:
     """Lesson 6, exercise 2: ``numerical_forces(energy, R, h)``, by central differences.
 
     F = -dE/dR, each component from the energies at R + h and R - h.
@@ -106,65 +87,46 @@ def check_numerical_forces(numerical_forces: Callable) -> Feedback:
         R[a, c] += by
         return R
 
-    given = start.copy()
-    result, trouble = attempt(numerical_forces, energy, given, h)
-    if trouble:
-        return trouble
-    value = of_shape(result, start.shape, "one force per atom")
-    if isinstance(value, Feedback):
-        return value
+    value = of_shape(numerical_forces(energy, start, h), start.shape, "one force per atom")
+    spoilt = not np.array_equal(numerical_forces.given[1], start)
 
     def differences(above: float, below: float) -> np.ndarray:
         values = np.zeros_like(start)
         for a, c in np.ndindex(start.shape):
-            rise = energy(shifted(start, a, c, above)) - energy(shifted(start, a, c, below))
-            values[a, c] = rise
+            upper, lower = (energy(shifted(start, a, c, by)) for by in (above, below))
+            values[a, c] = upper - lower
         return values
 
     central = differences(h, -h)
     right = -central / (2 * h)
-    mistakes = [
-        (
-            -right,
-            "this is the gradient: a force pulls downhill, F = -dE/dR.",
-        ),
-        (
+    mistakes = {
+        "this is the gradient: a force pulls downhill, F = -dE/dR.": -right,
+        "this is a one-sided difference, wrong by a term of order h: take R + h and R - h.": (
             -differences(h, 0) / h,
-            "this is a one-sided difference, wrong by a term of order h: take R + h and R - h.",
-        ),
-        (
             -differences(0, -h) / h,
-            "this is a one-sided difference, wrong by a term of order h: take R + h and R - h.",
         ),
-        (2 * right, "from R - h to R + h it is 2h: divide by that."),
-        (right / 2, "from R - h to R + h it is 2h: you divided by 4h."),
-        (-central, "these are differences of energies: divide by 2h."),
-        (
-            -differences(h / 2, -h / 2) / (2 * h),
-            "you moved by h/2 to each side: divide by h, or move by h.",
-        ),
-    ]
+        "from R - h to R + h it is 2h: divide by that.": 2 * right,
+        "from R - h to R + h it is 2h: you divided by 4h.": right / 2,
+        "these are differences of energies: divide by 2h.": -central,
+        "you moved by h/2 to each side: divide by h, or move by h.": -differences(h / 2, -h / 2)
+        / (2 * h),
+    }
     if np.allclose(value, right, rtol=1e-6, atol=1e-8):
-        if not np.array_equal(given, start):
-            return Feedback(
-                WRONG, "right, but R has changed under your hands: move an atom of a copy."
-            )
-        return Feedback(RIGHT, "both sides, the whole way between them, downhill.")
-    if named := known_mistake(value, mistakes, rtol=1e-6, atol=1e-8):
-        return named
-    if not np.array_equal(given, start):
-        return Feedback(
-            WRONG,
+        if spoilt:
+            raise Wrong("right, but R has changed under your hands: move an atom of a copy.")
+        return "both sides, the whole way between them, downhill."
+    refuse(value, mistakes, rtol=1e-6, atol=1e-8)
+    if spoilt:
+        raise Wrong(
             "R has changed under your hands, and the atoms moved first stand in the wrong place "
-            "for the later ones: move an atom of a copy, R.copy().",
+            "for the later ones: move an atom of a copy, R.copy()."
         )
     if np.allclose(value, -differences(h / 2, -h / 2) / h, rtol=1e-6, atol=1e-8):
-        return Feedback(RIGHT, "a central difference of half the width is as good.")
+        return "a central difference of half the width is as good."
     a, c = np.argwhere(~np.isclose(value, right, rtol=1e-6))[0]
-    return Feedback(
-        WRONG,
+    raise Wrong(
         f"on a small example component {'xyz'[c]} of atom {a} is {right[a, c]:.5f}, "
-        f"yours is {value[a, c]:.5f}.",
+        f"yours is {value[a, c]:.5f}."
     )
 
 
@@ -185,19 +147,11 @@ def parameter_parts(
     }
 
 
-def check_count(count: Callable) -> Feedback:
+@exercise
+def check_count(count: Attempt) -> str:
     """Lesson 6, exercise 3: ``count(F, layers, D, heads, K, radial, spherical)``, the paper's."""
     cases = [(60, 3, 3, 4, 32, 128, 32), (12, 1, 2, 3, 8, 5, 7), (24, 2, 4, 2, 16, 9, 6)]
-    answers = []
-    for case in cases:
-        result, trouble = attempt(count, *case)
-        if trouble:
-            return trouble
-        value = whole_number(result)
-        if value is None:
-            found = described(result) if np.shape(as_array(result)) else repr(result)
-            return Feedback(WRONG, f"your function returned {found}; one whole number is expected.")
-        answers.append(value)
+    answers = [whole_number(count(*case)) for case in cases]
 
     def totals(change: Callable) -> list[int]:
         return [sum(parameter_parts(*case).values()) + change(*case) for case in cases]
@@ -207,74 +161,50 @@ def check_count(count: Callable) -> Feedback:
         return layers * (2 * per_filter + 5 * F + 2 * F + 2 * D + F) + F + 1
 
     right = totals(lambda *case: 0)
-    mistakes = [
-        (
-            totals(lambda *case: -biases(*case)),
-            "the biases are missing: every linear map has one per output.",
+    mistakes = {
+        "the biases are missing: every linear map has one per output.": totals(
+            lambda *case: -biases(*case)
         ),
-        (
-            totals(lambda F, L, D, H, *_: L * (3 * (F * F - F * F // H))),
-            "in the feature attention each head sees its own features only: H blocks of (F/H)².",
+        "in the feature attention each head sees its own features "
+        "only: H blocks of (F/H)².": totals(lambda F, L, D, H, *_: L * (3 * (F * F - F * F // H))),
+        "you counted dense maps for q, k and v: with H heads there are H blocks of (F/H)².": totals(
+            lambda F, L, D, H, *_: L * (3 * (F * F - F * F // H) + 2 * (F * F - F * F // D))
         ),
-        (
-            totals(
-                lambda F, L, D, H, *_: L * (3 * (F * F - F * F // H) + 2 * (F * F - F * F // D))
-            ),
-            "you counted dense maps for q, k and v: with H heads there are H blocks of (F/H)².",
+        "the geometric attention has no values: its neighbours send harmonics.": totals(
+            lambda F, L, D, H, *_: L * (F * F // D + F)
         ),
-        (
-            totals(lambda F, L, D, H, *_: L * (F * F // D + F)),
-            "the geometric attention has no values: its neighbours send harmonics.",
+        "the feature attention has three maps, q, k and v.": totals(
+            lambda F, L, D, H, *_: -L * (F * F // H + F)
         ),
-        (
-            totals(lambda F, L, D, H, *_: -L * (F * F // H + F)),
-            "the feature attention has three maps, q, k and v.",
+        "the geometric attention has one head per degree, not H.": totals(
+            lambda F, L, D, H, *_: 2 * L * (F * F // H - F * F // D)
         ),
-        (
-            totals(lambda F, L, D, H, *_: 2 * L * (F * F // H - F * F // D)),
-            "the geometric attention has one head per degree, not H.",
+        "there are two filters per layer, one for each attention.": totals(
+            lambda *case: -parameter_parts(*case)["filters"] // 2
         ),
-        (
-            totals(lambda *case: -parameter_parts(*case)["filters"] // 2),
-            "there are two filters per layer, one for each attention.",
+        "the coefficients c of the self-mixing are missing, D³ per layer.": totals(
+            lambda F, L, D, *_: -L * D**3
         ),
-        (
-            totals(lambda F, L, D, *_: -L * D**3),
-            "the coefficients c of the self-mixing are missing, D³ per layer.",
+        "the energy head is missing.": totals(lambda *case: -parameter_parts(*case)["energy head"]),
+        "the embedding is missing: 100 rows, one per atomic number from 0 to 99.": totals(
+            lambda *case: -parameter_parts(*case)["embedding"]
         ),
-        (
-            totals(lambda *case: -parameter_parts(*case)["energy head"]),
-            "the energy head is missing.",
+        "the table of the embedding has 100 rows, 0 for padding among them.": totals(
+            lambda F, *_: -F
         ),
-        (
-            totals(lambda *case: -parameter_parts(*case)["embedding"]),
-            "the embedding is missing: 100 rows, one per atomic number from 0 to 99.",
+        "this is one layer: layers have weights of their own, multiply by their number.": [
+            sum(v // (1 if k in ("embedding", "energy head") else case[1]) for k, v in p.items())
+            for case, p in ((case, parameter_parts(*case)) for case in cases)
+        ],
+        "embedding and energy head exist once, not once per layer.": totals(
+            lambda F, L, *_: (L - 1) * (100 * F + F * F + F + F + 1)
         ),
-        (
-            totals(lambda F, *_: -F),
-            "the table of the embedding has 100 rows, 0 for padding among them.",
-        ),
-        (
-            [
-                sum(
-                    v // (1 if k in ("embedding", "energy head") else case[1]) for k, v in p.items()
-                )
-                for case, p in ((case, parameter_parts(*case)) for case in cases)
-            ],
-            "this is one layer: layers have weights of their own, multiply by their number.",
-        ),
-        (
-            totals(lambda F, L, *_: (L - 1) * (100 * F + F * F + F + F + 1)),
-            "embedding and energy head exist once, not once per layer.",
-        ),
-    ]
+    }
     if answers == right:
-        return Feedback(RIGHT, f"{right[0]:,} for the bundled model.")
-    if named := known_mistake(answers, mistakes, rtol=0, atol=0):
-        return named
+        return f"{right[0]:,} for the bundled model."
+    refuse(answers, mistakes, rtol=0, atol=0)
     parts = parameter_parts(*cases[0])
     shown = ", ".join(f"{name} {value:,}" for name, value in parts.items())
-    return Feedback(
-        WRONG,
-        f"the bundled model has {right[0]:,}, yours says {answers[0]:,}. Its parts: {shown}.",
+    raise Wrong(
+        f"the bundled model has {right[0]:,}, yours says {answers[0]:,}. Its parts: {shown}."
     )

@@ -7,67 +7,55 @@ from collections.abc import Callable
 import numpy as np
 
 from so3krates_lite.lessons.feedback import (
-    RIGHT,
-    WRONG,
-    Feedback,
-    as_array,
-    attempt,
-    described,
-    known_mistake,
+    Attempt,
+    Wrong,
+    exercise,
     of_shape,
+    refuse,
+    told,
+    yes_or_no,
 )
 from so3krates_lite.lessons.points import all_distances
 from so3krates_lite.units import convert
 
 
-def check_gradient_to_force(gradient_to_force: Callable) -> Feedback:
+@exercise
+def check_gradient_to_force(gradient_to_force: Attempt) -> str:
     """Lesson 1, exercise 1: ``gradient_to_force(gradient)``, Hartree/bohr in, eV/Å out."""
     gradient = np.random.default_rng(0).normal(0.0, 0.03, (4, 9, 3))
-    result, trouble = attempt(gradient_to_force, gradient.copy())
-    if trouble:
-        return trouble
-    value = of_shape(result, gradient.shape, "as many numbers as went in", "are expected")
-    if isinstance(value, Feedback):
-        return value
+    value = of_shape(
+        gradient_to_force(gradient), gradient.shape, "as many numbers as went in", "are expected"
+    )
     hartree, bohr = convert(1.0, "Hartree", "eV"), convert(1.0, "bohr", "Angstrom")
-    mistakes = [
-        (1.0, "the gradient came back as it was: turn its sign, and convert both units."),
-        (-1.0, "the sign is right; now the units, that of the energy and that of the length."),
-        (hartree / bohr, "the unit is right, the sign is not: a force points downhill, -dE/dR."),
-        (
-            -hartree,
-            "Hartree became eV, but per bohr is still per bohr: a bohr is 0.529 Å, so per Å "
-            "the slope is nearly twice as large.",
+    mistakes = {
+        "the gradient came back as it was: turn its sign, and convert both units.": 1.0,
+        "the sign is right; now the units, that of the energy and that of the length.": -1.0,
+        "the unit is right, the sign is not: a force points downhill, -dE/dR.": hartree / bohr,
+        "Hartree became eV, but per bohr is still per bohr: a bohr is 0.529 Å, so per Å the slope "
+        "is nearly twice as large.": -hartree,
+        "you multiplied "
+        "by the length of a bohr in Å; it stands below the line, so divide.": -hartree * bohr,
+        "the whole factor is upside down: a Hartree is 27.2 eV, so the numbers must grow.": -bohr
+        / hartree,
+        "a Hartree is 27.2 eV: multiply by it, divide by the bohr.": -1 / (hartree * bohr),
+        "the length is converted, the energy is not: 1 Hartree is 27.2 eV.": -1 / bohr,
+        "this is in kcal/mol/Å; the package's forces are in eV/Å.": -convert(
+            1.0, "Hartree/bohr", "kcal/mol/Angstrom"
         ),
-        (
-            -hartree * bohr,
-            "you multiplied by the length of a bohr in Å; it stands below the line, so divide.",
-        ),
-        (
-            -bohr / hartree,
-            "the whole factor is upside down: a Hartree is 27.2 eV, so the numbers must grow.",
-        ),
-        (-1 / (hartree * bohr), "a Hartree is 27.2 eV: multiply by it, divide by the bohr."),
-        (-1 / bohr, "the length is converted, the energy is not: 1 Hartree is 27.2 eV."),
-        (
-            -convert(1.0, "Hartree/bohr", "kcal/mol/Angstrom"),
-            "this is in kcal/mol/Å; the package's forces are in eV/Å.",
-        ),
-    ]
+    }
     if np.allclose(value, -gradient * hartree / bohr, rtol=1e-3):
-        return Feedback(RIGHT, "sign turned, 51.42 eV/Å for each Hartree/bohr.")
-    uphill = [
-        (-factor, f"{text} And a force points downhill: -dE/dR.") for factor, text in mistakes
-    ]
-    results = [(factor * gradient, text) for factor, text in mistakes + uphill]
-    return known_mistake(value, results, rtol=1e-3) or Feedback(
-        WRONG,
+        return "sign turned, 51.42 eV/Å for each Hartree/bohr."
+    refuse(value, {text: factor * gradient for text, factor in mistakes.items()}, rtol=1e-3)
+    with told(after=" And a force points downhill: -dE/dR."):
+        refuse(-value, {text: factor * gradient for text, factor in mistakes.items()}, rtol=1e-3)
+    raise Wrong(
         f"a gradient of {gradient[0, 0, 0]:.5f} Hartree/bohr is a force of "
-        f"{-gradient[0, 0, 0] * hartree / bohr:.4f} eV/Å, yours is {value[0, 0, 0]:.4f}.",
+        f"{-gradient[0, 0, 0] * hartree / bohr:.4f} eV/Å, yours is {value[0, 0, 0]:.4f}."
     )
 
 
-def check_smoother_cutoff(smoother_cutoff: Callable) -> Feedback:
+@exercise
+def check_smoother_cutoff(smoother_cutoff: Attempt) -> str:
     """Lesson 1, exercise 2: ``smoother_cutoff(d, cutoff)`` with value, slope and curvature zero.
 
     Any function will do that falls from 1 at 0 to 0 at the cutoff, never rises, is 0 beyond, and
@@ -76,31 +64,23 @@ def check_smoother_cutoff(smoother_cutoff: Callable) -> Feedback:
     for cutoff in (5.0, 3.2):
         d = np.linspace(0, 1.6 * cutoff, 1601)
         near = cutoff * np.array([0.96, 0.98, 1.0])
-        result, trouble = attempt(smoother_cutoff, d.copy(), cutoff)
-        if trouble:
-            return trouble
-        value = of_shape(result, d.shape, "one number for each distance")
-        if isinstance(value, Feedback):
-            return value
-        text = _cutoff_trouble(d, value, cutoff)
-        border = as_array(attempt(smoother_cutoff, near.copy(), cutoff)[0])
-        if not text and border is not None and border.shape == near.shape:
-            text = _border_trouble(border)
-        if text:
-            also = "" if cutoff == 5.0 else f"right for a cutoff of 5 Å, not for {cutoff} Å: "
-            return Feedback(WRONG, also + text)
-    return Feedback(RIGHT, "value, slope and curvature reach zero together.")
+        with told("" if cutoff == 5.0 else f"right for a cutoff of 5 Å, not for {cutoff} Å: "):
+            what = "one number for each distance"
+            _judge_cutoff(d, of_shape(smoother_cutoff(d, cutoff), d.shape, what), cutoff)
+            _judge_border(of_shape(smoother_cutoff(near, cutoff), near.shape, what))
+    return "value, slope and curvature reach zero together."
 
 
-def _cutoff_trouble(d: np.ndarray, value: np.ndarray, cutoff: float) -> str:
+def _judge_cutoff(d: np.ndarray, value: np.ndarray, cutoff: float) -> None:
     inside = d < cutoff
     if not np.isfinite(value).all():
-        return f"at {d[~np.isfinite(value)][0]:.2f} Å your function gives no finite number."
+        at = d[~np.isfinite(value)][0]
+        raise Wrong(f"at {at:.2f} Å your function gives no finite number.")
     if abs(value[0] - 1) > 1e-4:
-        return f"at distance 0 it should be 1, yours is {value[0]:.3f}."
+        raise Wrong(f"at distance 0 it should be 1, yours is {value[0]:.3f}.")
     if np.abs(value[~inside]).max() > 1e-5:
         worst = d[~inside][np.abs(value[~inside]).argmax()]
-        return (
+        raise Wrong(
             f"beyond the cutoff it must stay 0; at {worst:.2f} Å yours is "
             f"{np.abs(value[~inside]).max():.3f}. np.where(d < cutoff, …, 0) ends it, and a t "
             "clipped to at most 1 does so, too."
@@ -108,32 +88,33 @@ def _cutoff_trouble(d: np.ndarray, value: np.ndarray, cutoff: float) -> str:
     step = np.abs(np.diff(value)).max()
     if step > 0.05:
         at = d[np.abs(np.diff(value)).argmax()]
-        return f"it jumps by {step:.2f} at {at:.2f} Å: an atom that passes there is felt as a blow."
+        raise Wrong(
+            f"it jumps by {step:.2f} at {at:.2f} Å: an atom that passes there is felt as a blow."
+        )
     if np.diff(value).max() > 1e-5 or value.min() < -1e-5:
         at = d[np.diff(value).argmax()]
-        return f"it should never rise on its way from 1 to 0; yours rises near {at:.2f} Å."
-    return ""
+        raise Wrong(f"it should never rise on its way from 1 to 0; yours rises near {at:.2f} Å.")
 
 
-def _border_trouble(near: np.ndarray) -> str:
+def _judge_border(near: np.ndarray) -> None:
     """Judge the power p in (1 - d/cutoff)^p by which a function approaches its border."""
     if near[0] < 1e-7:
-        return ""
+        return
     power = np.log2(near[0] / max(near[1], 1e-12))
     if power < 1.5:
-        return (
+        raise Wrong(
             "the slope does not vanish at the cutoff: the force of a pair would end in a jump. "
             "A straight line does that."
         )
     if power < 2.6:
-        return (
+        raise Wrong(
             "value and slope vanish at the cutoff, the curvature does not: it jumps, as that of "
             "the cosine cutoff does. Approach zero like (1 - d/cutoff)³ or faster."
         )
-    return ""
 
 
-def check_invariance_test(is_invariant: Callable) -> Feedback:
+@exercise
+def check_invariance_test(is_invariant: Attempt) -> str:
     """Lesson 1, exercise 3: ``is_invariant(energy, R, Z)``, a test of energies, is tested.
 
     It must say True of an energy that keeps all four symmetries, in float32 too, and False of each
@@ -148,21 +129,12 @@ def check_invariance_test(is_invariant: Callable) -> Feedback:
             calls.append((np.array(R_new, float), np.array(Z_new)))
             return _sound_energy(R_new, Z_new, dtype)
 
-        result, trouble = attempt(is_invariant, sound, R.copy(), Z.copy())
-        if trouble:
-            return trouble
-        if not isinstance(result, bool | np.bool_):
-            found = described(result) if np.shape(as_array(result)) else type(result).__name__
-            return Feedback(WRONG, f"your function returned {found}; True or False is expected.")
-        if not result:
-            return Feedback(WRONG, _why_not(calls, R, Z))
-    for energy, text in _suspects():
-        result, trouble = attempt(is_invariant, energy, R.copy(), Z.copy())
-        if trouble:
-            return trouble
-        if result:
-            return Feedback(WRONG, text)
-    return Feedback(RIGHT, "it passed the sound energy and caught all seven broken ones.")
+        if not yes_or_no(is_invariant(sound, R, Z)):
+            raise Wrong(_why_not(calls, R, Z))
+    for text, energy in _suspects().items():
+        if is_invariant(energy, R, Z):
+            raise Wrong(text)
+    return "it passed the sound energy and caught all seven broken ones."
 
 
 def _sound_energy(R: np.ndarray, Z: np.ndarray, dtype: type) -> float:
@@ -195,8 +167,8 @@ def _why_not(calls: list, R: np.ndarray, Z: np.ndarray) -> str:
     )
 
 
-def _suspects() -> list[tuple[Callable, str]]:
-    """Energies that break one symmetry each, with the sentence for a test that misses it."""
+def _suspects() -> dict[str, Callable]:
+    """Energies that break one symmetry each, by the sentence for a test that misses it."""
 
     def middle(R):
         return R - R.mean(axis=0)
@@ -214,28 +186,24 @@ def _suspects() -> list[tuple[Callable, str]]:
         "it passed an energy that knows one direction in space, {}: if you turned, then about "
         "that axis only, or by a special angle. Use a random rotation."
     )
-    return [
-        (
-            lambda R, Z: float((Z * np.linalg.norm(R, axis=-1)).sum()),
-            "it passed an energy that depends on where in space the molecule is: shift all atoms.",
-        ),
-        *((along(axis), about_one.format("xyz"[axis])) for axis in range(3)),
-        (
-            lambda R, Z: float((middle(R) ** 4).sum()),
-            "it passed Σ x⁴ + y⁴ + z⁴, which changes under most rotations but not under quarter "
-            "turns about the axes. Use a random rotation.",
-        ),
-        (
-            handed,
-            "it passed an energy that tells left from right: a rotation cannot find that out. "
-            "Invert the molecule: send R to -R.",
-        ),
-        (
-            lambda R, Z: float((np.arange(1, len(R)) * np.diag(all_distances(R), 1)).sum()),
-            "it passed an energy that depends on the order in which the atoms are listed: permute "
-            "R and Z together, and not only the last two atoms.",
-        ),
-    ]
+
+    def placed(R, Z):
+        return float((Z * np.linalg.norm(R, axis=-1)).sum())
+
+    def listed(R, Z):
+        return float((np.arange(1, len(R)) * np.diag(all_distances(R), 1)).sum())
+
+    return {
+        "it passed an energy that depends on where in space the molecule is: "
+        "shift all atoms.": placed,
+        **{about_one.format("xyz"[axis]): along(axis) for axis in range(3)},
+        "it passed Σ x⁴ + y⁴ + z⁴, which changes under most rotations but not under quarter turns "
+        "about the axes. Use a random rotation.": lambda R, Z: float((middle(R) ** 4).sum()),
+        "it passed an energy that tells left from right: a rotation cannot find that out. Invert "
+        "the molecule: send R to -R.": handed,
+        "it passed an energy that depends on the order in which the atoms are listed: permute R "
+        "and Z together, and not only the last two atoms.": listed,
+    }
 
 
 _LEVI_CIVITA = np.zeros((3, 3, 3))
@@ -243,20 +211,20 @@ _LEVI_CIVITA[[0, 1, 2], [1, 2, 0], [2, 0, 1]] = 1
 _LEVI_CIVITA[[0, 2, 1], [2, 1, 0], [1, 0, 2]] = -1
 
 
-def check_neighbour_count(neighbour_count: Callable) -> Feedback:
+@exercise
+def check_neighbour_count(neighbour_count: Attempt) -> str:
     """Lesson 1, exercise 4: ``neighbour_count(first, second, mask, n)`` of one padded structure."""
     # no atom's count is the same under two of the mistakes; padded pairs say (0, 0), and one (2, 0)
     first = np.array([0, 0, 1, 1, 1, 2, 0, 0, 2])
     second = np.array([1, 3, 2, 3, 4, 4, 0, 0, 0])
     mask = np.array([True] * 6 + [False] * 3)
     n = 6
-    result, trouble = attempt(neighbour_count, first.copy(), second.copy(), mask.copy(), n)
-    if trouble:
-        return trouble
-    wanted = "is expected, also for atoms without neighbours"
-    value = of_shape(result, (n,), "one number per atom", wanted)
-    if isinstance(value, Feedback):
-        return value
+    value = of_shape(
+        neighbour_count(first, second, mask, n),
+        (n,),
+        "one number per atom",
+        "is expected, also for atoms without neighbours",
+    )
 
     def count(*ends: np.ndarray) -> np.ndarray:
         return sum(np.bincount(end, minlength=n) for end in ends)
@@ -268,37 +236,26 @@ def check_neighbour_count(neighbour_count: Callable) -> Feedback:
         return out
 
     right = count(first[mask], second[mask])
-    everything = np.ones(len(mask), bool)
-    mistakes = [
-        (count(first, second), "you counted the padded pairs, too: only mask == True is real."),
-        (
-            count(first[mask]),
-            "every pair stands in the list once but has two ends: count the second atoms, too.",
+    mistakes = {
+        "you counted the padded pairs, too: only mask == True is real.": count(first, second),
+        "every pair stands in the list once but has two ends: count the second atoms, too.": count(
+            first[mask]
         ),
-        (
-            count(second[mask]),
-            "every pair stands in the list once but has two ends: count the first atoms, too.",
+        "every pair stands in the list once but has two ends: count the first atoms, too.": count(
+            second[mask]
         ),
-        (count(first), "padded pairs are counted, and only the first end of each pair."),
-        (count(first[~mask], second[~mask]), "you counted the padding; mask is True for pairs."),
-        *(
-            (
-                lost(chosen),
-                "out[index] += 1 counts an atom once, however often it stands in the index: "
-                "np.add.at(out, index, 1) or np.bincount add up.",
-            )
-            for chosen in (mask, everything)
-        ),
-        (right / 2, "you halved the count; each of a pair's two atoms has the other, once."),
-        (2 * right, "each neighbour is counted twice: a pair gives each of its ends one."),
-    ]
+        "padded pairs are counted, and only the first end of each pair.": count(first),
+        "you counted the padding; mask is True for pairs.": count(first[~mask], second[~mask]),
+        "out[index] += 1 counts an atom once, however often it stands in the index: np.add.at(out, "
+        "index, 1) or np.bincount add up.": (lost(mask), lost(np.ones(len(mask), bool))),
+        "you halved the count; each of a pair's two atoms has the other, once.": right / 2,
+        "each neighbour is counted twice: a pair gives each of its ends one.": 2 * right,
+    }
     if np.array_equal(value, right):
-        return Feedback(RIGHT, "real pairs only, both ends, every atom.")
-    if named := known_mistake(value, mistakes, rtol=0, atol=0):
-        return named
+        return "real pairs only, both ends, every atom."
+    refuse(value, mistakes, rtol=0, atol=0)
     atom = int(np.flatnonzero(value != right)[0])
-    return Feedback(
-        WRONG,
+    raise Wrong(
         f"in a small example atom {atom} has {right[atom]} neighbours, yours counts "
-        f"{value[atom]:g}.",
+        f"{value[atom]:g}."
     )

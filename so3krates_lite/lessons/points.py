@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 
-def all_distances(points: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n n"]:
-    """The distance of each point from each, in the points' unit."""
+def all_distances(points: Float[np.ndarray, "*sets n d"]) -> Float[np.ndarray, "*sets n n"]:
+    """The distance of each point of a set from each, in the points' unit."""
     points = np.asarray(points, float)
-    return np.linalg.norm(points[:, None] - points, axis=-1)
+    return np.linalg.norm(points[..., :, None, :] - points[..., None, :, :], axis=-1)
 
 
 def xyz(points: Float[np.ndarray, "n 3"], dtype: DTypeLike = np.float32) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ from so3krates_lite.drawing.molecule3d import LIGHT, styled_scene
 from so3krates_lite.drawing.scene import Scene, atom_radius, element_colour
 from so3krates_lite.drawing.tubes import icosphere, unit
 from so3krates_lite.lessons.points import ijk, one_point, separated, xyz
+from so3krates_lite.lessons.sliders import showing
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -144,16 +145,8 @@ def shape_figure(
             lightposition=_lamp(picture),
         )
         add([surface], k)
-    steps = [
-        {
-            "label": name,
-            "method": "restyle",
-            "args": [{"visible": [step in (None, shown) for step in owner]}],
-        }
-        for shown, name in enumerate(names)
-    ]
     slider = {
-        "steps": steps,
+        "steps": showing(names, owner),
         "active": last,
         "currentvalue": {"prefix": prefix, "font": {"color": TEXT}},
         "pad": {"t": 8, "b": 8, "l": 24, "r": 48},

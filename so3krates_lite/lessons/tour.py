@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from jaxtyping import Float
 
 from so3krates_lite.lessons.feedback import (
-    RIGHT,
-    WRONG,
-    Feedback,
-    as_array,
-    attempt,
-    known_mistake,
+    Attempt,
+    Wrong,
+    exercise,
+    of_shape,
     one_number,
+    refuse,
     same,
+    told,
     whole_number,
 )
 from so3krates_lite.record.attention_record import AttentionRecord
@@ -23,117 +21,82 @@ from so3krates_lite.record.parts import BlockAttention
 from so3krates_lite.units import convert
 
 
-def check_force_error(force_mae: Callable) -> Feedback:
+@exercise
+def check_force_error(force_mae: Attempt) -> str:
     """Tour, exercise 1: ``force_mae(predicted, reference)``, eV/Å in, kcal/mol/Å out."""
     rng = np.random.default_rng(0)
     reference = rng.normal(size=(5, 9, 3))
     predicted = reference + rng.normal(0.02, 0.05, reference.shape)
-    result, trouble = attempt(force_mae, predicted.copy(), reference.copy())
-    if trouble:
-        return trouble
-    value, error = one_number(result), predicted - reference
-    if isinstance(value, Feedback):
-        return value
+    value, error = one_number(force_mae(predicted, reference)), predicted - reference
     mae = float(np.abs(error).mean())
     right = convert(mae, "eV", "kcal/mol")
-    mistakes = [
-        (mae, "this is the error in eV/Å. Convert it: 1 eV is 23.06 kcal/mol."),
-        (
-            convert(mae, "kcal/mol", "eV"),
-            "you divided where you should multiply: a kcal/mol is the smaller unit, so the number "
-            "must grow.",
+    mistakes = {
+        "this is the error in eV/Å. Convert it: 1 eV is 23.06 kcal/mol.": mae,
+        "you divided where you should multiply: a kcal/mol is the smaller unit, so the number must "
+        "grow.": convert(mae, "kcal/mol", "eV"),
+        "errors of both signs cancel in your mean. Take the absolute value first.": convert(
+            error.mean(), "eV", "kcal/mol"
         ),
-        (
-            convert(error.mean(), "eV", "kcal/mol"),
-            "errors of both signs cancel in your mean. Take the absolute value first.",
+        "this is the root-mean-square error. The mean of absolute values is asked for.": convert(
+            np.sqrt((error**2).mean()), "eV", "kcal/mol"
         ),
-        (
-            convert(np.sqrt((error**2).mean()), "eV", "kcal/mol"),
-            "this is the root-mean-square error. The mean of absolute values is asked for.",
+        "you averaged the length of each atom's error vector. Papers average over x, y and z "
+        "components.": convert(np.linalg.norm(error, axis=-1).mean(), "eV", "kcal/mol"),
+        "this is the sum; divide by the number of components, or use mean().": convert(
+            np.abs(error).sum(), "eV", "kcal/mol"
         ),
-        (
-            convert(np.linalg.norm(error, axis=-1).mean(), "eV", "kcal/mol"),
-            "you averaged the length of each atom's error vector. Papers average over x, y and z "
-            "components.",
-        ),
-        (
-            convert(np.abs(error).sum(), "eV", "kcal/mol"),
-            "this is the sum; divide by the number of components, or use mean().",
-        ),
-    ]
+    }
     if np.isclose(value, right, rtol=1e-3):
-        return Feedback(RIGHT, "absolute value, mean over all components, then the unit.")
-    if named := known_mistake(value, mistakes, rtol=1e-3):
-        return named
-    if named := known_mistake(convert(value, "eV", "kcal/mol"), mistakes, rtol=1e-3):
-        return Feedback(WRONG, f"{named.text} Then convert: 1 eV is 23.06 kcal/mol.")
-    return Feedback(WRONG, f"on a small example {right:.4f} is expected, yours gives {value:.4f}.")
+        return "absolute value, mean over all components, then the unit."
+    refuse(value, mistakes, rtol=1e-3)
+    with told(after=" Then convert: 1 eV is 23.06 kcal/mol."):
+        refuse(convert(value, "eV", "kcal/mol"), mistakes, rtol=1e-3)
+    raise Wrong(f"on a small example {right:.4f} is expected, yours gives {value:.4f}.")
 
 
-def check_mirror(mirror: Callable) -> Feedback:
+@exercise
+def check_mirror(mirror: Attempt) -> str:
     """Tour, exercise 2: ``mirror(vectors, normal)`` reflects (..., 3) in a plane through 0."""
     rng = np.random.default_rng(1)
     vectors = rng.normal(size=(4, 9, 3))
     normal = np.array([2.0, -1.0, 2.0]) / 3
-    result, trouble = attempt(mirror, vectors.copy(), normal.copy())
-    if trouble:
-        return trouble
-    value = as_array(result)
-    if value is None or value.shape != vectors.shape:
-        found = type(result).__name__ if value is None else f"shape {value.shape}"
-        return Feedback(
-            WRONG,
-            f"your function returned {found}; as many vectors as went in, "
-            f"shape {vectors.shape}, are expected.",
-        )
+    result, what = mirror(vectors, normal), "as many vectors as went in"
+    value = of_shape(result, vectors.shape, what, "are expected")
     part = (vectors @ normal)[..., None] * normal
-    mistakes = [
-        (vectors, "nothing has changed: your function returns the vectors as they were."),
-        (
-            vectors - part,
-            "you flattened the vectors onto the plane. The mirror image lies as far "
-            "behind the plane as the object is before it: take the normal component away twice.",
+    mistakes = {
+        "nothing has changed: your function returns the vectors as they were.": vectors,
+        "you flattened the vectors onto the plane. The mirror image lies as far behind the plane "
+        "as the object is before it: take the normal component away twice.": vectors - part,
+        "this turns every component round (an inversion). Only the component along the normal "
+        "changes its sign.": -vectors,
+        "this is half a turn about the normal: a rotation, no mirror. The component along the "
+        "normal must change its sign, the rest must stay.": 2 * part - vectors,
+        "the part to take away is a vector: (v · n) times n, not the number v · n alone.": vectors
+        - 2 * (vectors @ normal)[..., None],
+        "this is what to take away; subtract it from the vectors.": 2 * part,
+        "this is the part along the normal; take it away from the vectors, twice.": part,
+        "you added the part along the normal; take it away.": vectors + 2 * part,
+        "v · n is one number for each vector: use @, where * multiplies by component.": (
+            vectors - 2 * vectors * normal,
+            vectors - 2 * vectors * normal**2,
         ),
-        (
-            -vectors,
-            "this turns every component round (an inversion). Only the component along "
-            "the normal changes its sign.",
-        ),
-        (
-            2 * part - vectors,
-            "this is half a turn about the normal: a rotation, no mirror. "
-            "The component along the normal must change its sign, the rest must stay.",
-        ),
-        (
-            vectors - 2 * (vectors @ normal)[..., None],
-            "the part to take away is a vector: (v · n) times n, not the number v · n alone.",
-        ),
-        (2 * part, "this is what to take away; subtract it from the vectors."),
-        (part, "this is the part along the normal; take it away from the vectors, twice."),
-        (vectors + 2 * part, "you added the part along the normal; take it away."),
-        *(
-            (wrong, "v · n is one number for each vector: use @, where * multiplies by component.")
-            for wrong in (vectors - 2 * vectors * normal, vectors - 2 * vectors * normal**2)
-        ),
-    ]
+    }
     if np.allclose(value, vectors - 2 * part, atol=1e-6):
-        return Feedback(RIGHT, "twice the component along the normal, taken away.")
-    if named := known_mistake(value, mistakes, atol=1e-6):
-        return named
-    if same(attempt(mirror, value.copy(), normal.copy())[0], vectors):
-        return Feedback(
-            WRONG,
+        return "twice the component along the normal, taken away."
+    refuse(value, mistakes, atol=1e-6)
+    if same(mirror(value, normal), vectors):
+        raise Wrong(
             "twice your mirror gives the object back, as it must, but the "
-            "mirror hangs elsewhere: is the plane at right angles to the normal?",
+            "mirror hangs elsewhere: is the plane at right angles to the normal?"
         )
-    return Feedback(
-        WRONG,
+    raise Wrong(
         "this is no reflection: seen twice in the mirror, a vector must be "
-        "itself again, and a vector within the plane must stay as it is.",
+        "itself again, and a vector within the plane must stay as it is."
     )
 
 
-def check_listener(strongest_listener: Callable) -> Feedback:
+@exercise
+def check_listener(strongest_listener: Attempt) -> str:
     """Tour, exercise 3: ``strongest_listener(record, sender)``, an atom's index.
 
     The listener is the receiver of the pair whose |weighted| feature attention to ``sender``,
@@ -147,76 +110,48 @@ def check_listener(strongest_listener: Callable) -> Feedback:
     first, last = np.abs(record.feature.weighted[[0, -1]]).sum(axis=-1)
     peak = np.abs(record.feature.weighted).max(axis=(0, 2))
 
-    def best(values: np.ndarray, given: np.ndarray, wanted: np.ndarray) -> list[int]:
+    def best(
+        values: np.ndarray,
+        given: np.ndarray = record.sender,
+        wanted: np.ndarray = record.receiver,
+    ) -> list[int]:
         atoms = range(record.n_atoms())
         return [int(wanted[np.where(given == a, values, -np.inf).argmax()]) for a in atoms]
 
     answers = []
     for atom in range(record.n_atoms()):
-        result, trouble = attempt(strongest_listener, record, atom)
-        if trouble:
-            return trouble
-        value = whole_number(result)
-        if value is None:
-            return Feedback(
-                WRONG, f"your function returned {result!r}; an atom's index is expected."
-            )
+        value = whole_number(strongest_listener(record, atom), "an atom's index")
         if not 0 <= value < record.n_atoms():
-            return Feedback(
-                WRONG,
+            raise Wrong(
                 f"your function returned {value} for a molecule of "
                 f"{record.n_atoms()} atoms: is that the place of a pair, where "
-                "record.receiver tells the atom?",
+                "record.receiver tells the atom?"
             )
         answers.append(value)
-    mistakes = [
-        (
-            best(size, record.receiver, record.sender),
-            "you found whom the atom listens to. "
-            "Here it speaks: choose the pairs with record.sender, answer with record.receiver.",
+    mistakes = {
+        "you found whom the atom listens to. Here it speaks: choose the pairs with record.sender, "
+        "answer with record.receiver.": best(size, record.receiver, record.sender),
+        "an atom does not listen to itself: choose the pairs with record.sender, answer with "
+        "record.receiver.": list(range(record.n_atoms())),
+        "attention is signed: a strong negative coefficient is strong, too. Take the absolute "
+        "value before you add.": best(signed),
+        "you used the coefficients before the cutoff. The weighted ones stand in front of the "
+        "message.": best(loud),
+        "you looked at the first layer only: add up all layers and heads.": best(first),
+        "you looked at the last layer only: add up all layers and heads.": best(last),
+        "both signs cancel in your sum: take the absolute value before you add, not after.": best(
+            late
         ),
-        (
-            list(range(record.n_atoms())),
-            "an atom does not listen to itself: choose the pairs "
-            "with record.sender, answer with record.receiver.",
-        ),
-        (
-            best(signed, record.sender, record.receiver),
-            "attention is signed: a strong negative "
-            "coefficient is strong, too. Take the absolute value before you add.",
-        ),
-        (
-            best(loud, record.sender, record.receiver),
-            "you used the coefficients before the "
-            "cutoff. The weighted ones stand in front of the message.",
-        ),
-        (
-            best(first, record.sender, record.receiver),
-            "you looked at the first layer only: add up all layers and heads.",
-        ),
-        (
-            best(last, record.sender, record.receiver),
-            "you looked at the last layer only: add up all layers and heads.",
-        ),
-        (
-            best(late, record.sender, record.receiver),
-            "both signs cancel in your sum: take the absolute value before you add, not after.",
-        ),
-        (
-            best(peak, record.sender, record.receiver),
-            "you took the largest number of each pair: add up all layers and heads.",
-        ),
-    ]
-    if answers == best(size, record.sender, record.receiver):
-        return Feedback(RIGHT, "senders chosen, sizes added up, the receiver named.")
-    if named := known_mistake(answers, mistakes, rtol=0, atol=0):
-        return named
-    expected = best(size, record.sender, record.receiver)
-    bad = next(a for a in range(record.n_atoms()) if answers[a] != expected[a])
-    return Feedback(
-        WRONG,
-        f"in a small example atom {expected[bad]} listens most to atom {bad}, "
-        f"yours says {answers[bad]}.",
+        "you took the largest number of each pair: add up all layers and heads.": best(peak),
+    }
+    right = best(size)
+    if answers == right:
+        return "senders chosen, sizes added up, the receiver named."
+    refuse(answers, mistakes, rtol=0, atol=0)
+    bad = next(a for a in range(record.n_atoms()) if answers[a] != right[a])
+    raise Wrong(
+        f"in a small example atom {right[bad]} listens most to atom {bad}, "
+        f"yours says {answers[bad]}."
     )
 
 

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from so3krates_lite.drawing.look import PALETTE, TEXT
-from so3krates_lite.lessons.feedback import (
-    RIGHT,
-    WRONG,
-    Feedback,
-    as_array,
-    attempt,
-    known_mistake,
-    one_number,
-)
+from so3krates_lite.lessons.feedback import Attempt, Wrong, as_array, exercise, one_number, refuse
 from so3krates_lite.units import KCAL_PER_MOL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def check_work_slope(work_slope: Callable) -> Feedback:
+@exercise
+def check_work_slope(work_slope: Attempt) -> str:
     """Lesson 7, exercise 1: ``work_slope(E, F, R)``, energy changes over work, along a trajectory.
 
     Least squares through the origin of E[t+1] - E[t] against -(F[t] + F[t+1])/2 . (R[t+1] - R[t]).
@@ -35,12 +28,7 @@ def check_work_slope(work_slope: Callable) -> Feedback:
     stiff = rng.uniform(1, 3, (atoms, 1))
     E = (0.5 * stiff * R**2 + 0.3 * R**3).sum((1, 2)) / KCAL_PER_MOL
     F = -(stiff * R + 0.9 * R**2)
-    result, trouble = attempt(work_slope, E.copy(), F.copy(), R.copy())
-    if trouble:
-        return trouble
-    value = one_number(result)
-    if isinstance(value, Feedback):
-        return value
+    value = one_number(work_slope(E, F, R))
     dR, dE = np.diff(R, axis=0), np.diff(E)
 
     def slope(force: np.ndarray, dE: np.ndarray = dE) -> float:
@@ -50,58 +38,39 @@ def check_work_slope(work_slope: Callable) -> Feedback:
     middle = (F[1:] + F[:-1]) / 2
     right = slope(middle)
     work = -(middle * dR).sum((1, 2))
-    mistakes = [
-        (
-            -right,
-            "the sign is turned: forces point downhill, so the energy changes by minus F·ΔR.",
-        ),
-        (
-            slope(F[:-1]),
-            "you took the force at the beginning of each step; the mean of both ends is exact to "
-            "one order more.",
-        ),
-        (slope(F[1:]), "you took the force at the end of each step: take the mean of both ends."),
-        (
-            right / 2,
-            "half of it: the mean of two forces is their sum divided by two, once.",
-        ),
-        (right * 2, "twice as much: the mean of two forces is their sum divided by two."),
-        (
-            1 / right,
-            "this is the slope of the work against the energy; the energy change over the work is "
-            "asked for.",
-        ),
-        (
-            float((work * dE).sum() / (dE * dE).sum()),
-            "you fitted the work against the energy change; it is the other way round.",
-        ),
-        (
-            float(np.mean(dE / work)),
-            "the mean of the ratios is ruled by steps with hardly any work: fit the slope by least "
-            "squares.",
-        ),
-        (float(np.median(dE / work)), "fit the slope by least squares, Σ W ΔE / Σ W²."),
-        (
-            float(np.polyfit(work, dE, 1)[0]),
-            "your line has an intercept; no work, no change: force it through the origin.",
-        ),
-        (
-            float((E[-1] - E[0]) / work.sum()),
-            "this compares only the two ends of the trajectory: fit all steps.",
-        ),
-    ]
+    mistakes = {
+        "the sign is turned: forces point downhill, so the energy changes by minus F·ΔR.": -right,
+        "you took the force at the beginning of each step; the mean of both ends is exact to one "
+        "order more.": slope(F[:-1]),
+        "you took the force at the end of each step: take the mean of both ends.": slope(F[1:]),
+        "half of it: the mean of two forces is their sum divided by two, once.": right / 2,
+        "twice as much: the mean of two forces is their sum divided by two.": right * 2,
+        "this is the slope of the work against the energy; the energy change over the work is "
+        "asked for.": 1 / right,
+        "you fitted the work against the energy change; it is the other way round.": (
+            work * dE
+        ).sum()
+        / (dE * dE).sum(),
+        "the mean of the ratios is ruled by steps with hardly any work: fit the slope by least "
+        "squares.": np.mean(dE / work),
+        "fit the slope by least squares, Σ W ΔE / Σ W².": np.median(dE / work),
+        "your line has an intercept; no work, no change: force it through the origin.": np.polyfit(
+            work, dE, 1
+        )[0],
+        "this compares only the two ends of the trajectory: fit all steps.": (E[-1] - E[0])
+        / work.sum(),
+    }
     if np.isclose(value, right, rtol=1e-7):
-        text = (
+        return (
             f"{right:.2f} here: these energies are in kcal/mol and these forces in eV/Å, "
             "which the slope tells without any label."
         )
-        return Feedback(RIGHT, text)
-    if named := known_mistake(value, mistakes, rtol=1e-6):
-        return named
-    return Feedback(WRONG, f"in the example the slope is {right:.4f}, yours is {value:.4f}.")
+    refuse(value, mistakes, rtol=1e-6)
+    raise Wrong(f"in the example the slope is {right:.4f}, yours is {value:.4f}.")
 
 
-def check_whole_walkers(whole_walkers: Callable) -> Feedback:
+@exercise
+def check_whole_walkers(whole_walkers: Attempt) -> str:
     """Lesson 7, exercise 2: ``whole_walkers(group, n_test, seed)``, frame numbers (train, test).
 
     ``n_test`` walkers, drawn at random, are the test set with all their frames.
@@ -113,94 +82,74 @@ def check_whole_walkers(whole_walkers: Callable) -> Feedback:
     drawn: list[list[frozenset]] = [[], []]
     for once in drawn:
         for n_test, seed in asked:
-            result, trouble = attempt(whole_walkers, group.copy(), n_test, seed)
-            if trouble:
-                return trouble
-            judged = _split_trouble(result, group, n_test)
-            if isinstance(judged, Feedback):
-                return judged
-            once.append(judged)
+            once.append(_tested(whole_walkers(group, n_test, seed), group, n_test))
     if drawn[0] != drawn[1]:
-        return Feedback(WRONG, "called twice with the same seed your split differs: use the seed.")
+        raise Wrong("called twice with the same seed your split differs: use the seed.")
     if len(set(drawn[0])) < 3:
-        return Feedback(
-            WRONG, "every seed gives the same walkers: draw them at random, with the seed."
-        )
-    return Feedback(RIGHT, "whole walkers on one side, every frame once, drawn by the seed.")
+        raise Wrong("every seed gives the same walkers: draw them at random, with the seed.")
+    return "whole walkers on one side, every frame once, drawn by the seed."
 
 
-def _split_trouble(result: object, group: np.ndarray, n_test: int) -> frozenset | Feedback:
-    """The walkers of the test set, or what is wrong with a split."""
+def _tested(result: object, group: np.ndarray, n_test: int) -> frozenset:
+    """The walkers of a split's test set."""
     if not isinstance(result, tuple | list) or len(result) != 2:
-        return Feedback(
-            WRONG, "your function returned no pair; two arrays, (train, test), are expected."
-        )
+        raise Wrong("your function returned no pair; two arrays, (train, test), are expected.")
     parts = []
     for name, part in zip(("train", "test"), result, strict=True):
         index = as_array(part)
         if isinstance(part, tuple) and len(part) == 1 and np.ndim(part[0]) == 1:
-            return Feedback(
-                WRONG,
+            raise Wrong(
                 f"your {name} part is a tuple with an array in it, as np.where gives it; take "
-                "np.flatnonzero.",
+                "np.flatnonzero."
             )
         if index is None or index.ndim != 1:
-            return Feedback(
-                WRONG,
+            raise Wrong(
                 f"your function returned a {name} part that is no list of frame numbers; "
-                "one-dimensional arrays are expected.",
+                "one-dimensional arrays are expected."
             )
         if np.asarray(part).dtype == bool:
-            return Feedback(
-                WRONG,
+            raise Wrong(
                 f"your function returned a mask as {name} part; frame numbers are expected: "
-                "np.flatnonzero gives them.",
+                "np.flatnonzero gives them."
             )
         if len(index) == 0:
-            return Feedback(WRONG, f"your {name} part is empty.")
+            raise Wrong(f"your {name} part is empty.")
         if (index % 1 != 0).any() or index.min() < 0 or index.max() >= len(group):
-            return Feedback(
-                WRONG,
+            raise Wrong(
                 f"your {name} part names frames that are not there: they count from 0 to "
-                f"{len(group) - 1}.",
+                f"{len(group) - 1}."
             )
         parts.append(index.astype(int))
     train, test = parts
     labels = np.unique(group)
     if set(np.concatenate(parts)) <= set(labels) and len(train) + len(test) == len(labels):
-        return Feedback(
-            WRONG,
+        raise Wrong(
             "these are the numbers of walkers; the numbers of their frames are asked for: "
-            "np.flatnonzero(np.isin(group, chosen)).",
+            "np.flatnonzero(np.isin(group, chosen))."
         )
     if len(test) == n_test and n_test < (group == group[test[0]]).sum():
-        return Feedback(
-            WRONG,
+        raise Wrong(
             f"your test part has {n_test} frames; {n_test} whole walkers with all their "
-            "frames are asked for.",
+            "frames are asked for."
         )
     shared = sorted({int(g) for g in group[train]} & {int(g) for g in group[test]})
     if shared:
-        return Feedback(
-            WRONG, f"walker {shared[0]} has frames in both parts: draw walkers, not frames."
-        )
+        raise Wrong(f"walker {shared[0]} has frames in both parts: draw walkers, not frames.")
     if len(train) + len(test) != len(group) or len(np.unique(np.concatenate(parts))) != len(group):
-        return Feedback(
-            WRONG,
+        raise Wrong(
             f"{len(group)} frames went in, {len(train)} + {len(test)} came out: every frame "
-            "belongs to exactly one part.",
+            "belongs to exactly one part."
         )
     found = frozenset(int(g) for g in group[test])
     if len(found) == len(labels) - n_test != n_test:
-        return Feedback(WRONG, "the parts are swapped: train comes first.")
+        raise Wrong("the parts are swapped: train comes first.")
     if len(found) != n_test:
-        return Feedback(
-            WRONG, f"your test part holds {len(found)} walkers, {n_test} were asked for."
-        )
+        raise Wrong(f"your test part holds {len(found)} walkers, {n_test} were asked for.")
     return found
 
 
-def check_padded_loss(padded_loss: Callable) -> Feedback:
+@exercise
+def check_padded_loss(padded_loss: Attempt) -> str:
     """Lesson 7, exercise 3: ``padded_loss(E, F, E_ref, F_ref, mask, w_E, w_F)``.
 
     w_E times the mean squared error of energies plus w_F times that of the force components of
@@ -211,13 +160,7 @@ def check_padded_loss(padded_loss: Callable) -> Feedback:
     mask = np.arange(atoms) < np.array([[5], [3], [2]])
     E, E_ref = rng.normal(size=(2, frames))
     F, F_ref = rng.normal(size=(2, frames, atoms, 3))
-    given = (E, F, E_ref, F_ref, mask, w_E, w_F)
-    result, trouble = attempt(padded_loss, *(np.copy(a) for a in given[:5]), w_E, w_F)
-    if trouble:
-        return trouble
-    value = one_number(result)
-    if isinstance(value, Feedback):
-        return value
+    value = one_number(padded_loss(E, F, E_ref, F_ref, mask, w_E, w_F))
     dE, dF = E - E_ref, F - F_ref
     energy, square = np.mean(dE**2), dF**2
     real = square[mask]
@@ -228,48 +171,37 @@ def check_padded_loss(padded_loss: Callable) -> Feedback:
         return float(w[0] * energy + w[1] * forces)
 
     right = both(real.mean())
-    mistakes = [
-        (both(square.mean()), "padding counts in your mean: its forces mean nothing."),
-        (
-            both(zeroed.mean()),
-            "padding adds nothing to your sum, but you still divide by its components: large "
-            "molecules would weigh less beside small ones. Divide by the number of real ones.",
+    mistakes = {
+        "padding counts in your mean: its forces mean nothing.": both(square.mean()),
+        "padding adds nothing to your sum, but you still divide by its components: large molecules "
+        "would "
+        "weigh less beside small ones. Divide by the number of real ones.": both(zeroed.mean()),
+        "you divided by the number of atoms; each has three components.": both(
+            zeroed.sum() / mask.sum()
         ),
-        (
-            both(zeroed.sum() / mask.sum()),
-            "you divided by the number of atoms; each has three components.",
+        "you summed the force errors: take the mean over real components.": both(real.sum()),
+        "you averaged within each frame first: an atom of a small molecule then weighs more. One "
+        "mean over all real components is asked for.": both(float(np.mean(per_frame))),
+        "you took the root of each mean; squares are what is added.": both(
+            np.sqrt(real.mean()), np.sqrt(energy)
         ),
-        (both(real.sum()), "you summed the force errors: take the mean over real components."),
-        (
-            both(float(np.mean(per_frame))),
-            "you averaged within each frame first: an atom of a small molecule then weighs more. "
-            "One mean over all real components is asked for.",
+        "these are absolute errors: square them (large mistakes count more, and the slope is "
+        "smooth at zero).": both(np.abs(dF[mask]).mean(), np.abs(dE).mean()),
+        "you summed the energy errors: take their mean.": both(real.mean(), (dE**2).sum()),
+        "you divided energies by the number of atoms: some codes do, this loss does not.": both(
+            real.mean(), np.mean((dE / mask.sum(1)) ** 2)
         ),
-        (
-            both(np.sqrt(real.mean()), np.sqrt(energy)),
-            "you took the root of each mean; squares are what is added.",
-        ),
-        (
-            both(np.abs(dF[mask]).mean(), np.abs(dE).mean()),
-            "these are absolute errors: square them"
-            " (large mistakes count more, and the slope is smooth at zero).",
-        ),
-        (both(real.mean(), (dE**2).sum()), "you summed the energy errors: take their mean."),
-        (
-            both(real.mean(), np.mean((dE / mask.sum(1)) ** 2)),
-            "you divided energies by the number of atoms: some codes do, this loss does not.",
-        ),
-        (both(real.mean(), energy, (w_F, w_E)), "the weights are swapped."),
-        (both(real.mean(), energy, (1, 1)), "the weights w_E and w_F are missing."),
-    ]
+        "the weights are swapped.": both(real.mean(), energy, (w_F, w_E)),
+        "the weights w_E and w_F are missing.": both(real.mean(), energy, (1, 1)),
+    }
     if np.isclose(value, right, rtol=1e-6):
-        return Feedback(RIGHT, "means over frames and over real components, each with its weight.")
-    if named := known_mistake(value, mistakes, rtol=1e-6):
-        return named
-    return Feedback(WRONG, f"in a small example the loss is {right:.4f}, yours is {value:.4f}.")
+        return "means over frames and over real components, each with its weight."
+    refuse(value, mistakes, rtol=1e-6)
+    raise Wrong(f"in a small example the loss is {right:.4f}, yours is {value:.4f}.")
 
 
-def check_frames_needed(frames_needed: Callable) -> Feedback:
+@exercise
+def check_frames_needed(frames_needed: Attempt) -> str:
     """Lesson 7, exercise 4: ``frames_needed(sizes, errors, target)`` by a power law.
 
     log(error) = log(a) - b log(N), fitted by least squares, solved for N.
@@ -277,12 +209,7 @@ def check_frames_needed(frames_needed: Callable) -> Feedback:
     sizes = np.array([50, 100, 200, 400])
     errors = np.array([2.1, 1.5, 0.98, 0.71])
     target = 0.3
-    result, trouble = attempt(frames_needed, sizes.copy(), errors.copy(), target)
-    if trouble:
-        return trouble
-    value = one_number(result)
-    if isinstance(value, Feedback):
-        return value
+    value = one_number(frames_needed(sizes, errors, target))
     x, y = np.log(sizes), np.log(errors)
     slope, start = np.polyfit(x, y, 1)
     right = float(np.exp((np.log(target) - start) / slope))
@@ -292,61 +219,38 @@ def check_frames_needed(frames_needed: Callable) -> Feedback:
     ends = np.log(errors[-1] / errors[0]) / np.log(sizes[-1] / sizes[0])
     last = np.log(errors[-1] / errors[-2]) / np.log(sizes[-1] / sizes[-2])
     inverse = np.polyfit(y, x, 1)
-    mistakes = [
-        (
-            float((target - line[1]) / line[0]),
-            "you fitted a straight line to the errors themselves; such a line would cross zero. "
-            "Take logarithms of both.",
+    mistakes = {
+        "you fitted a straight line to the errors themselves; such a line would cross zero. Take "
+        "logarithms of both.": (target - line[1]) / line[0],
+        "you took the logarithm of the errors only (an exponential): take that of the sizes.": (
+            np.log(target) - half[1]
+        )
+        / half[0],
+        "you took the logarithm of the sizes only: take that of the errors, too.": np.exp(
+            (target - other[1]) / other[0]
         ),
-        (
-            float((np.log(target) - half[1]) / half[0]),
-            "you took the logarithm of the errors only (an exponential): take that of the sizes.",
+        "you fitted log N against log error. The errors "
+        "are what scatters: fit them against N.": np.exp(np.polyval(inverse, np.log(target))),
+        "you used the first and the last point only: fit all of them.": sizes[-1]
+        * (target / errors[-1]) ** (1 / ends),
+        "you used the last two points only: fit all of them.": sizes[-1]
+        * (target / errors[-1]) ** (1 / last),
+        "the slope is right, but your line goes through the last point: the fit has a start of its "
+        "own.": sizes[-1] * (target / errors[-1]) ** (1 / slope),
+        "this is log N: take the exponential.": (np.log(target) - start) / slope,
+        "you mixed logarithms: undo np.log by np.exp, np.log10 by 10**.": 10
+        ** ((np.log(target) - start) / slope),
+        "the sign is lost: more frames, smaller error, so the slope is negative.": np.exp(
+            (np.log(target) - start) / -slope
         ),
-        (
-            float(np.exp((target - other[1]) / other[0])),
-            "you took the logarithm of the sizes only: take that of the errors, too.",
+        "this is the error that the law gives for N = target; solve it for N instead.": np.exp(
+            slope * np.log(target) + start
         ),
-        (
-            float(np.exp(np.polyval(inverse, np.log(target)))),
-            "you fitted log N against log error. The errors are what scatters: fit them against N.",
-        ),
-        (
-            float(sizes[-1] * (target / errors[-1]) ** (1 / ends)),
-            "you used the first and the last point only: fit all of them.",
-        ),
-        (
-            float(sizes[-1] * (target / errors[-1]) ** (1 / last)),
-            "you used the last two points only: fit all of them.",
-        ),
-        (
-            float(sizes[-1] * (target / errors[-1]) ** (1 / slope)),
-            "the slope is right, but your line goes through the last point: the fit has a start "
-            "of its own.",
-        ),
-        (
-            float((np.log(target) - start) / slope),
-            "this is log N: take the exponential.",
-        ),
-        (
-            float(10 ** ((np.log(target) - start) / slope)),
-            "you mixed logarithms: undo np.log by np.exp, np.log10 by 10**.",
-        ),
-        (
-            float(np.exp((np.log(target) - start) / -slope)),
-            "the sign is lost: more frames, smaller error, so the slope is negative.",
-        ),
-        (
-            float(np.exp(slope * np.log(target) + start)),
-            "this is the error that the law gives for N = target; solve it for N instead.",
-        ),
-    ]
+    }
     if np.isclose(value, right, rtol=1e-3) or value == np.ceil(right):
-        return Feedback(RIGHT, f"{right:.0f} frames; an extrapolation, so a guess, not a promise.")
-    if named := known_mistake(value, mistakes, rtol=1e-6):
-        return named
-    return Feedback(
-        WRONG, f"for the example {right:.0f} frames are expected, your function says {value:.4g}."
-    )
+        return f"{right:.0f} frames; an extrapolation, so a guess, not a promise."
+    refuse(value, mistakes, rtol=1e-6)
+    raise Wrong(f"for the example {right:.0f} frames are expected, your function says {value:.4g}.")
 
 
 def draw_ladder(ax: Axes, errors: Mapping[str, float], ours: str = "") -> None:

@@ -14,6 +14,11 @@ _SIZE = "norm of what the pair adds to the receiver"
 _SIZE_AXIS = "size of the contribution (model units)"
 _COEFFICIENT = "α = q·w·k / √f, before the cutoff"
 _COEFFICIENT_AXIS = "attention coefficient α (dimensionless)"
+_SCALED_PRODUCT = """The coefficient is a scaled product of query, filter and key; times the cutoff it
+is the factor in front of the neighbour's message; the contribution is the norm of what the pair
+then adds. Feature attention has heads, geometric attention one channel for each degree; the
+spherical block is what the geometric attention adds for pairs near in SPHC space, at any
+distance."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,7 @@ class Block:
         channels: what lists its channels in a configuration (a number, or a tuple of names)
         listed: its pairs: those within the cutoff, those of the spherical neighbourhood, or all
         formula, axis: by quantity, how it is computed and what stands beside an axis
+        explained: the three quantities in sentences, and the other blocks of such a model
         streams: whether each channel has layers of its own, which meet at the end only
     """
 
@@ -31,6 +37,7 @@ class Block:
     listed: Literal["local", "spherical", "all"]
     formula: dict[str, str]
     axis: dict[str, str]
+    explained: str
     streams: bool = False
 
     @property
@@ -51,6 +58,7 @@ _LOCAL = (
         "weighted": "attention α·φ(r) (dimensionless)",
         "contribution": _SIZE_AXIS,
     },
+    _SCALED_PRODUCT,
 )
 BLOCKS = {
     "feature": Block("heads", *_LOCAL),
@@ -68,6 +76,7 @@ BLOCKS = {
             "weighted": "attention α·φ_χ (dimensionless)",
             "contribution": _SIZE_AXIS,
         },
+        _SCALED_PRODUCT,
     ),
     "correlation": Block(
         "orders",
@@ -82,6 +91,10 @@ BLOCKS = {
             "weighted": "attention α (no unit)",
             "contribution": _SIZE_AXIS,
         },
+        """The coefficient is a correlation of geometry: a sum over all chains of atoms from the one
+that asks to the one that answers, two atoms long in order 2, three in order 3. Divided by the
+number of orders it is the factor in front of the other atom's message; the contribution is the norm
+of what the pair then adds. Every atom attends to every atom, also to itself: a loop.""",
         streams=True,
     ),
 }

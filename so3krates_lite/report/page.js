@@ -1,3 +1,7 @@
+// Draws the figures found in the page and links the attention views: one set of controls (block,
+// layer, channel, quantity, atom, threshold) drives the molecule, the matrix and the distance plot.
+// Tube geometry comes ready from Python; here tubes only get widths and colours. Where WebGL is
+// missing, the still picture that stands in the page stays where it is.
 (function () {
   "use strict";
   const $ = (id) => document.getElementById(id);

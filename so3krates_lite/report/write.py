@@ -3,7 +3,7 @@
 The page is a single file. plotly's script is inside it once, nothing is loaded from anywhere (a
 content policy in the page makes the browser refuse it), so it opens offline and can be sent by
 mail. It is written beside its place and moved there when complete: a report that fails leaves the
-old one as it was.
+old one as it was. Its templates, style and script are the files beside this one.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
+from string import Template
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,9 +24,9 @@ from so3krates_lite.drawing.look import POLICY
 from so3krates_lite.errors import UserError
 from so3krates_lite.record import wording
 from so3krates_lite.record.attention_record import AttentionRecord
+from so3krates_lite.record.blocks import BLOCKS
 from so3krates_lite.record.parts import QUANTITIES
 from so3krates_lite.record.ranking import strongest_channel
-from so3krates_lite.report.page import SCRIPT, STYLE
 from so3krates_lite.runtime.files import write_atomically
 
 if TYPE_CHECKING:
@@ -113,30 +114,17 @@ def _page(title: str, body: str) -> str:
 
     # "</script" inside a script would end it
     library = get_plotlyjs().replace("</script", r"<\/script")
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
-<style>
-{STYLE}</style>
-</head>
-<body>
-<header><h1>{escape(title)}</h1></header>
-<main>
-{body}
-<noscript><p class="note">The figures of this page need JavaScript, all of which is in this file.
-</p></noscript>
-</main>
-<footer>Written by so3krates-lite. This page is complete: it loads nothing.</footer>
-<script>{library}</script>
-<script>
-{SCRIPT}</script>
-</body>
-</html>
-"""
+    own = {"style": _file("page.css"), "script": _file("page.js"), "library": library}
+    return _filled("page.html", policy=POLICY, title=escape(title), body=body, **own)
+
+
+def _file(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+
+
+def _filled(template: str, **parts: str) -> str:
+    """A template of this folder with its parts, which are HTML already."""
+    return Template(_file(template)).substitute(parts)
 
 
 def _section(name: str, heading: str, content: str) -> str:
@@ -193,20 +181,12 @@ def _table(rows: Sequence[Mapping]) -> str:
     )
 
 
-def _list_of(block: str) -> str:
-    """Which list of pairs a block works on: all but the spherical one share one."""
-    return "spherical" if block == "spherical" else "local"
-
-
 def _payload(record: AttentionRecord, pictures: dict, start: dict, traces: list[dict]) -> dict:
     """What the page's script needs to redraw the views; numbers rounded to four digits."""
     from so3krates_lite.drawing import scene, tubes
 
-    def digits(array: np.ndarray) -> list:
-        return np.vectorize(lambda v: float(f"{v:.4g}"), otypes=[float])(array).tolist()
-
     def values(block: str, quantity: str) -> list:
-        pairs = pictures[_list_of(block)].pairs
+        pairs = pictures[scene.neighbourhood(block)].pairs
         if len(pairs) == 0:
             return [[]] * record.n_layers
         chosen = [
@@ -215,7 +195,7 @@ def _payload(record: AttentionRecord, pictures: dict, start: dict, traces: list[
             for channel in range(record.n_channels(block))
         ]
         shape = (record.n_layers, record.n_channels(block), len(pairs))
-        return digits(np.reshape(chosen, shape).transpose(0, 2, 1))
+        return look.digits(np.reshape(chosen, shape).transpose(0, 2, 1))
 
     def listed(picture: scene.Scene) -> dict:
         tubes, pairs = picture.tubes, len(picture.pairs)
@@ -238,7 +218,7 @@ def _payload(record: AttentionRecord, pictures: dict, start: dict, traces: list[
         "labels": picture.labels,
         "layers": record.n_layers,
         "channels": {block: record.channel_names(block) for block in record.blocks},
-        "list_of": {block: _list_of(block) for block in record.blocks},
+        "list_of": {block: scene.neighbourhood(block) for block in record.blocks},
         "lists": lists,
         "faces": picture.tubes.faces.tolist(),
         "sides": tubes.SIDES,
@@ -265,24 +245,13 @@ def _envelope(record: AttentionRecord) -> list[float] | None:
     return figures.cutoff_curve(record)[1].round(4).tolist()
 
 
-_EXPLAINED = {
-    "feature": """The coefficient is a scaled product of query, filter and key; times the cutoff it
-is the factor in front of the neighbour's message; the contribution is the norm of what the pair
-then adds. Feature attention has heads, geometric attention one channel for each degree; the
-spherical block is what the geometric attention adds for pairs near in SPHC space, at any
-distance.""",
-    "correlation": """The coefficient is a correlation of geometry: a sum over all chains of atoms
-from the one that asks to the one that answers, two atoms long in order 2, three in order 3. Divided
-by the number of orders it is the factor in front of the other atom's message; the contribution is
-the norm of what the pair then adds. Every atom attends to every atom, also to itself: a loop.""",
-}
-
-
 def _attention(record: AttentionRecord, frame: int) -> str:
-    from so3krates_lite.drawing import molecule3d, molecule_svg, scene
+    from so3krates_lite.drawing import molecule3d, scene, stills
 
     first = record.blocks[0]
-    pictures = {_list_of(block): scene.scene(record, frame, block) for block in record.blocks}
+    pictures = {
+        scene.neighbourhood(block): scene.scene(record, frame, block) for block in record.blocks
+    }
     picture = pictures["local"]
     layer, channel = strongest_channel(record)
     end = wording.scale_limit(record, first, "weighted")
@@ -311,47 +280,26 @@ def _attention(record: AttentionRecord, frame: int) -> str:
     start = {"block": first, "layer": layer, "channel": channel, "quantity": "weighted"}
     name = f"layer {layer}, {record.channel_names()[channel]}"
     say = f"Molecule of {len(picture.labels)} atoms with the {first} attention of {name}"
-    still = molecule_svg.molecule_svg(picture, values, end, keep, description=say)
+    still = stills.molecule_image(picture, values, end, keep, say)
     options = "".join(
         f'<option value="{key}">{escape(text)}</option>' for key, text in QUANTITY_NAMES.items()
     )
     blocks = "".join(f'<option value="{block}">{block}</option>' for block in record.blocks)
     payload = _json(_payload(record, pictures, start, traces))
-    content = f"""
-<p class="lead">Each curve is one directed pair: the atom at its thick end attends to the atom at
-its thin end. Turn the molecule with the pointer, and choose an atom by a click on it or on a row of
-the matrix; a second click shows all again.</p>
-<div class="controls" id="controls" hidden>
-<label>block<select id="block">{blocks}</select></label>
-<label>layer<select id="layer"></select></label>
-<label>channel<select id="channel"></select></label>
-<label>quantity<select id="quantity">{options}</select></label>
-<label>atom<select id="atom"></select></label>
-<label>its role<select id="role"><option value="receiver">what it attends to</option>
-<option value="sender">who attends to it</option></select></label>
-<label><span>hide below <output id="share">{THRESHOLD:.0%}</output></span>
-<input type="range" id="threshold" min="0" max="50" value="{round(100 * THRESHOLD)}"></label>
-<button type="button" id="reset">turn back</button>
-</div>
-<div class="stage">{_figure("molecule", turning, say + ", to be turned", hidden=True)}
-<figure class="still" id="still" style="margin:0">{still}
-<figcaption class="note" id="flat">A still picture of {escape(name)}: the view that turns needs
-JavaScript and WebGL, which this browser does not offer.</figcaption></figure></div>
-<p class="key">
-<span class="signed"><i class="plus"></i>positive: adds the neighbour's message</span>
-<span class="signed"><i class="minus"></i>negative: subtracts it</span>
-<span class="size" hidden><i></i>a size: it has no sign</span>
-<span>cross-section: size, on one scale for all layers and channels</span></p>
-<p class="say" id="say" aria-live="polite"></p>
-<div class="pair">
-<div>{_figure("matrix", matrix, "Attention of each atom to each other atom")}</div>
-<div>{_figure("distance", distance, "Attention of each directed pair against its distance")}</div>
-</div>
-<details><summary>What is shown?</summary>
-<p>Shown now: <span id="formula">{escape(wording.FORMULA[first]["weighted"])}</span>.</p>
-<p>Attention here is signed and not normalised: there is no softmax, and a row need not sum to one.
-{_EXPLAINED[first]} A large value says that the model uses a pair, not that the pair explains the
-energy.</p></details>
-<script type="application/json" id="attention">{payload}</script>
-"""
+    content = _filled(
+        "attention.html",
+        blocks=blocks,
+        options=options,
+        threshold=f"{100 * THRESHOLD:.0f}",
+        molecule=_figure("molecule", turning, say + ", to be turned", hidden=True),
+        still=still,
+        name=escape(name),
+        matrix=_figure("matrix", matrix, "Attention of each atom to each other atom"),
+        distance=_figure(
+            "distance", distance, "Attention of each directed pair against its distance"
+        ),
+        formula=escape(wording.FORMULA[first]["weighted"]),
+        explained=BLOCKS[first].explained,
+        payload=payload,
+    )
     return _section("attention-view", "What it attends to", content)

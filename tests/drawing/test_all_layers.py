@@ -60,9 +60,6 @@ def test_scales_stay_over_frames_and_are_centred_on_zero(record):
     low, high = ends(drawn.overview(record, quantity="contribution"))
     assert low == 0 and high == record.limit("feature", "contribution")
     assert ends(drawn.overview(record, limit=2.5)) == (-2.5, 2.5)
-    scales = {ends(compared.path_sum_figure(record, frame)) for frame in range(3)}
-    sizes = [np.abs(analysis.path_sum(record, k)).max() for k in range(3)]
-    assert scales == {(-max(sizes), max(sizes))}
 
 
 @pytest.mark.parametrize("quantity", ["coefficient", "weighted", "contribution"])
@@ -95,46 +92,6 @@ def test_sphc_axes_are_the_same_for_all_layers_channels_and_frames(record):
     assert {trace.xaxis for trace in local.data} == {"x"}
     with pytest.raises(UserError, match="no SPHCs"):
         drawn.attention_against_sphc_distance(correlation_record())
-
-
-def test_a_series_keeps_direction_and_axis(record):
-    figure = drawn.series_figure(record, [(0, 2), (2, 0), (2, None), (None, 2), (None, None)])
-    there, back, asks, answers, total = figure.data
-    dense = analysis.matrix(record, frame=None)
-    np.testing.assert_allclose(there.y, dense[:, 0, 2])
-    np.testing.assert_allclose(back.y, dense[:, 2, 0])
-    np.testing.assert_allclose(asks.y, dense[:, 2].sum(-1))
-    np.testing.assert_allclose(answers.y, dense[:, :, 2].sum(-1))
-    np.testing.assert_allclose(total.y, dense.sum((1, 2)))
-    names = [trace.name for trace in figure.data]
-    assert names == ["C0 ← O2", "O2 ← C0", "O2 ← all", "all ← O2", "all ← all"]
-    low, high = figure.layout.yaxis.range
-    assert low == -high and high >= max(np.abs(trace.y).max() for trace in figure.data)
-
-
-def test_the_axis_of_a_series_is_the_same_for_every_pair_layer_and_head(record):
-    def height(pair, **ways):
-        return drawn.series_figure(record, [pair], **ways).layout.yaxis.range
-
-    same = {height((i, 2), layer=l, channel=c) for i, l, c in ((0, 0, 0), (5, 1, 3), (8, -1, 2))}
-    assert same == {(-1.06 * record.limit(), 1.06 * record.limit())}
-    assert height((2, None)) == height((7, None)) != height((None, 7))
-
-
-def test_a_dihedral_that_goes_back_and_forth_has_dots_and_a_mean():
-    record = ethanol_record(frames=40)
-    phi = analysis.dihedral(record, 3, 0, 2, 8)
-    axis = "H–C–O–H dihedral (°)"
-    figure = drawn.series_figure(record, [(0, 2)], phi, axis=axis, bins=5)
-    dots, line = figure.data
-    assert (dots.mode, line.mode, line.showlegend) == ("markers", "lines", False)
-    np.testing.assert_array_equal(dots.x, phi)
-    assert dots.y.min() <= line.y.min() and line.y.max() <= dots.y.max() and len(line.x) <= 5
-    assert figure.layout.xaxis.title.text == axis
-    rising = drawn.series_figure(record, [(0, 2)], np.arange(40.0))
-    assert [trace.mode for trace in rising.data] == ["lines+markers"]
-    with pytest.raises(UserError, match="expected a number for 40 frames"):
-        drawn.series_figure(record, [(0, 2)], phi[1:])
 
 
 def test_two_heads_are_compared_on_one_scale(record):
@@ -191,12 +148,6 @@ def test_what_lies_beyond_a_scale_is_counted(record):
         compared.comparison(record, record, limit=0)
 
 
-def test_a_path_sum_says_that_it_is_a_heuristic(record):
-    figure = compared.path_sum_figure(record, 1, channel="mean")
-    np.testing.assert_array_equal(figure.data[0].z, analysis.path_sum(record, 1, channel="mean"))
-    assert "heuristic" in figure.layout.title.text and "A heuristic" in caption(figure)
-
-
 def test_causal_figure_states_the_rank_correlation_of_sizes():
     scipy_stats = pytest.importorskip("scipy.stats")
     rng = np.random.default_rng(0)
@@ -229,9 +180,7 @@ def test_every_figure_is_transparent_and_needs_no_webgl(record):
         drawn.overview(record),
         drawn.overview(correlation_record()),
         drawn.attention_against_sphc_distance(record),
-        drawn.series_figure(record, [(0, 1)]),
         compared.comparison(record, record),
-        compared.path_sum_figure(correlation_record()),
         compared.causal_figure(np.arange(4.0), np.arange(4.0)),
     ):
         assert figure.layout.paper_bgcolor == figure.layout.plot_bgcolor == "rgba(0,0,0,0)"

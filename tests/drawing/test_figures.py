@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ from so3krates_lite.drawing import (
     figures,
     look,
     molecule3d,
-    molecule_svg,
     scene,
     tubes,
 )
@@ -287,17 +285,6 @@ def test_a_loop_stays_in_its_cube_and_in_the_picture():
         figure = molecule3d.molecule_figure(record, frame, threshold=0.5, choose=None)
         assert np.abs(loops).max() < figure.layout.scene.xaxis.range[1] - 0.1
         assert np.abs(seen(loops, figure, aspect=1.5)).max() < 1
-
-
-def test_still_picture_is_valid_and_draws_every_atom(record):
-    picture = scene.scene(record)
-    values = record.select(frame=0)
-    keep = scene.chosen_pairs(picture, values, record.limit())
-    text = molecule_svg.molecule_svg(picture, values, record.limit(), keep, description='a "b" <c>')
-    root = ElementTree.fromstring(text)
-    assert sum(node.tag == "circle" for node in root) == 9
-    assert [n.text for n in root if n.tag == "text"].count("O2") == 1
-    assert sum(n.tag == "polygon" for n in root) == 4 * 8 + int(keep.sum()) * (tubes.RINGS - 1)
 
 
 def test_one_atom_and_a_straight_molecule_can_be_drawn():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import matplotlib
 import numpy as np
 import pytest
 from synthetic import ethanol_record
@@ -9,7 +10,6 @@ from synthetic import ethanol_record
 from so3krates_lite.drawing import figures, scene, stills
 from so3krates_lite.structures.frames import Frames
 
-matplotlib = pytest.importorskip("matplotlib", reason="stills need matplotlib: the extra 'lab'")
 matplotlib.use("agg")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -83,11 +83,11 @@ def test_a_molecule_is_seen_from_where_the_view_says(axes, record):
     np.testing.assert_allclose(places, picture.positions)
     assert [text.get_text() for text in axes.texts] == picture.labels
     values = record.select(frame=0)
-    before = len(axes.patches)
+    before = len(axes.collections)
     stills.draw_attention(axes, picture, values, 1.0, np.zeros(len(values), bool))
-    assert len(axes.patches) == before
+    assert len(axes.collections) == before
     stills.draw_attention(axes, picture, values, 1.0, np.ones(len(values), bool))
-    assert len(axes.patches) > before
+    assert len(axes.collections) > before
 
 
 def test_frames_need_no_attention_to_be_drawn(record):

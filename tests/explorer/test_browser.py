@@ -124,11 +124,35 @@ def test_the_app_draws_with_and_without_webgl(webgl):
             assert share_drawn(pixels(molecule_canvas(driver))) > 0.03
         else:
             assert "This browser has no WebGL" in text
-            assert driver.execute_script("return !!document.querySelector('svg title, svg circle')")
+            assert driver.execute_script(
+                "return document.querySelector('img[alt*=attention]').naturalWidth > 500"
+            )
         sources = driver.execute_script(
             "return performance.getEntriesByType('resource').map(e => e.name)"
         )
         assert all(name.startswith((plain, "data:", "blob:")) for name in sources), sources
+
+
+def test_a_report_without_webgl_keeps_its_still_picture_and_its_controls(tmp_path):
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import Select
+
+    path = write_report(tmp_path / "report.html", title="told", record=told_record(), frame=1)
+    with browser(webgl=False) as driver:
+
+        def shown(name: str) -> bool:
+            return driver.find_element(By.ID, name).is_displayed()
+
+        driver.get(path.as_uri())
+        ready = "return document.body.dataset.ready === 'yes'"
+        wait_for(lambda: driver.execute_script(ready), "the report's figures")
+        assert shown("still") and shown("flat") and not shown("figure-molecule")
+        assert share_drawn(pixels(driver.find_element(By.CSS_SELECTOR, "#still img"))) > 0.03
+        said = driver.find_element(By.ID, "say")
+        assert said.text.startswith("5 of 7 directed pairs drawn")
+        Select(driver.find_element(By.ID, "atom")).select_by_visible_text("C2")
+        assert "C2 attends to H1 with +1.20" in said.text
+        assert not complaints(driver)
 
 
 HEAT = """const { data, layout, _fullLayout } = document.getElementById('figure-matrix');

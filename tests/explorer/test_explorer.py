@@ -368,7 +368,7 @@ def test_without_webgl_a_still_picture_is_shown_with_the_reason(frames):
     made = app.explore(small_potential(MODELS["so3krates"]), frames)
     made.panels["matrix"].webgl = "no"
     still, why = made._stage.children
-    assert "<svg" in still.value and "no WebGL" in why.value
+    assert "<img" in still.value and "no WebGL" in why.value
     made.state = dataclasses.replace(made.state, layer=1, frame=1)
     assert "layer 1" in still.value
 

@@ -177,7 +177,7 @@ def test_reach_right():
         (lambda n, k: n, "order 2 only"),
         (lambda n, k: (k - 1) ** n, "do not multiply"),
         (lambda n, k: 7, "one layer of order 2 reaches one distance, yours says 7"),
-        (lambda n, k: n * (k - 1) / 2, "no whole number"),
+        (lambda n, k: n * (k - 1) / 2, "0.5; one whole number"),
     ],
 )
 def test_reach_wrong(answer, word):

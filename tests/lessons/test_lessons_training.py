@@ -278,7 +278,6 @@ def test_frames_needed_wrong(answer, word):
 
 
 def test_the_ladder_shows_every_model_where_its_error_is():
-    pytest.importorskip("matplotlib")
     from matplotlib.figure import Figure
 
     ax = Figure().subplots()

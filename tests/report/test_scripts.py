@@ -324,7 +324,7 @@ def colour_of(text: str) -> np.ndarray:
 
 
 def same_colour(text: str, value: float, limit: float, signed: bool) -> bool:
-    expected = np.array(drawing.rgba(value, limit, signed)) * [255, 255, 255, 1]
+    expected = np.array(look.rgba(value, limit, signed)) * [255, 255, 255, 1]
     return bool((np.abs(colour_of(text) - expected) <= [2, 2, 2, 0.01]).all())
 
 
@@ -443,7 +443,7 @@ def test_a_matrix_of_many_atoms_is_one_picture_of_the_same_cells():
     pixels = np.reshape(image["pixels"], (50, 50, 4))
     assert (pixels[3, 40] == 0).all()
     for i, j in ((40, 3), (0, 49), (17, 5)):
-        *rgb, alpha = drawing.rgba(float(values[i, j]), 1.0, True)
+        *rgb, alpha = look.rgba(float(values[i, j]), 1.0, True)
         np.testing.assert_allclose(pixels[i, j, :3] / 255, rgb, atol=0.02)
         assert pixels[i, j, 3] / 255 == pytest.approx(alpha, abs=0.02)
     cell = 284 / 50
@@ -581,7 +581,7 @@ def test_the_overview_has_layers_down_and_channels_across(record):
         for i, j in product(range(3), range(3)):
             red, _, blue, alpha = pixels[i, j]
             assert (alpha == 0) == (i == j) and (i == j or (red > blue) == (expected[i, j] > 0))
-            shade = drawing.rgba(float(expected[i, j]), end, True)[3]
+            shade = look.rgba(float(expected[i, j]), end, True)[3]
             assert alpha / 255 == pytest.approx(shade, abs=0.03)
         assert plot.hover(x, y) == f"layer {layer} · head {channel}"
         picked = plot.click(x, y)
