@@ -14,10 +14,10 @@ _SIZE = "norm of what the pair adds to the receiver"
 _SIZE_AXIS = "size of the contribution (model units)"
 _COEFFICIENT = "α = q·w·k / √f, before the cutoff"
 _COEFFICIENT_AXIS = "attention coefficient α (dimensionless)"
-_SCALED_PRODUCT = """The coefficient is a scaled product of query, filter and key; times the cutoff it
-is the factor in front of the neighbour's message; the contribution is the norm of what the pair
-then adds. Feature attention has heads, geometric attention one channel for each degree; the
-spherical block is what the geometric attention adds for pairs near in SPHC space, at any
+_SCALED_PRODUCT = """The coefficient is a scaled product of query, filter and key; times the
+cutoff it is the factor in front of the neighbour's message; the contribution is the norm of what
+the pair then adds. Feature attention has heads, geometric attention one channel for each degree;
+the spherical block is what the geometric attention adds for pairs near in SPHC space, at any
 distance."""
 
 
