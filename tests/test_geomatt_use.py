@@ -16,7 +16,8 @@ from so3krates_lite.datasets import load
 from so3krates_lite.datasets.splits import random_split
 from so3krates_lite.drawing import figures, molecule3d, scene, tubes
 from so3krates_lite.errors import UserError
-from so3krates_lite.experiments import geomatt
+from so3krates_lite.experiments import md17
+from so3krates_lite.experiments.md17 import Recipe
 from so3krates_lite.potential import Potential
 from so3krates_lite.record.attention_record import AttentionRecord
 from so3krates_lite.report import write
@@ -223,18 +224,18 @@ def test_the_report_explains_the_block_that_it_shows(record, tmp_path):
 def molecules(monkeypatch, frames):
     """Ethanol in place of every molecule."""
     monkeypatch.setattr(
-        geomatt, "load", lambda name, part: frames[:40] if part == "train" else frames[40:]
+        md17, "load", lambda name, part, labels: frames[:40] if part == "train" else frames[40:]
     )
 
 
 def test_a_model_for_each_molecule_beside_the_paper_s_numbers(molecules, tmp_path):
-    asked = {"n_train": 32, "n_valid": 8, "settings": SETTINGS, "progress": Silent()}
-    results = geomatt.md17(["ethanol", "toluene"], model=MODEL, folder=tmp_path, **asked)
+    asked = {"n_train": 32, "n_valid": 8, "progress": Silent(), "recipe": Recipe(MODEL, SETTINGS)}
+    results = md17.md17(["ethanol", "toluene"], "geomatt", folder=tmp_path, **asked)
     rows = json.loads((tmp_path / "md17.json").read_text())["results"]
     assert rows == [result.row() for result in results]
     assert [row["paper force MAE (kcal/mol/Å)"] for row in rows] == [0.98, 0.80]
     assert results[0].errors.frames == 8
-    run = Potential.load(tmp_path / "toluene" / "geomatt-seed0")
+    run = Potential.load(tmp_path / "toluene" / "geomatt-original-seed0")
     found = run.predict(load("ethanol-gfn2")[40:48])
     expected = np.abs(found.forces - load("ethanol-gfn2")[40:48].forces).mean()
     assert results[1].errors.force_mae == pytest.approx(expected, rel=1e-4)
@@ -242,7 +243,7 @@ def test_a_model_for_each_molecule_beside_the_paper_s_numbers(molecules, tmp_pat
 
 def test_a_transfer_trains_the_head_alone(molecules, trained, tmp_path):
     asked = {"n_train": 32, "n_valid": 8, "settings": SETTINGS, "progress": Silent()}
-    frozen, scratch = geomatt.transfer(
+    frozen, scratch = md17.transfer(
         trained.potential, "toluene", ["benzene"], folder=tmp_path, **asked
     )
     assert frozen.what == "attention of toluene" and frozen.published == (0.21, 0.83)

@@ -90,13 +90,17 @@ def add_experiment(commands) -> None:
 
     md17 = command(
         parts,
-        "geomatt-md17",
-        _geomatt_md17,
-        "GeomAtt on molecules of MD17, beside the paper's numbers",
+        "md17",
+        _md17,
+        "molecules of MD17 beside the papers' numbers, the test part looked at once",
         f"{KEPT} The data are found under SO3KRATES_DATA, or fetched before.\n\n"
-        "  so3krates-lite experiment geomatt-md17 ethanol toluene",
+        "  so3krates-lite experiment md17 ethanol --seeds 0 1 2\n"
+        "  so3krates-lite experiment md17 ethanol toluene --model geomatt",
     )
-    _add_molecules(md17, "runs/geomatt-md17")
+    _add_molecules(md17, "runs/md17")
+    md17.add_argument("--model", choices=("so3krates", "geomatt"), help="[so3krates]")
+    md17.add_argument("--seeds", type=seed_number, nargs="+", default=[0], help="[0]")
+    md17.add_argument("--labels", choices=("original", "revised"), help="[original]")
 
     transfer = command(
         parts,
@@ -121,7 +125,7 @@ def _add_folder(parser: argparse.ArgumentParser, folder: str) -> None:
 def _add_molecules(parser: argparse.ArgumentParser, folder: str) -> None:
     parser.add_argument("molecules", nargs="+", help="such as ethanol")
     _add_folder(parser, folder)
-    parser.add_argument("--epochs", type=positive, help="passes over the training frames [400]")
+    parser.add_argument("--epochs", type=positive, help="passes over the training frames")
     parser.add_argument("--train", type=positive, default=950, help="training frames [950]")
     parser.add_argument("--valid", type=positive, default=50, help="validation frames [50]")
 
@@ -230,26 +234,32 @@ def _shapes(options: argparse.Namespace) -> None:
 
 
 def _molecules(options: argparse.Namespace) -> dict:
-    from so3krates_lite.experiments import geomatt
-
     return {
         "molecules": options.molecules,
         "n_train": options.train,
         "n_valid": options.valid,
-        "settings": _settings(options, geomatt.SETTINGS),
         "folder": options.folder,
     }
 
 
-def _geomatt_md17(options: argparse.Namespace) -> None:
-    from so3krates_lite.experiments import geomatt
+def _md17(options: argparse.Namespace) -> None:
+    from so3krates_lite.experiments.md17 import RECIPES, md17
 
-    _show(geomatt.md17(**_molecules(options)), options.folder / "md17.json")
+    architecture = options.model or "so3krates"
+    recipe = RECIPES[architecture]
+    results = md17(
+        **_molecules(options),
+        architecture=architecture,
+        labels=options.labels or "original",
+        seeds=options.seeds,
+        recipe=replace(recipe, settings=_settings(options, recipe.settings)),
+    )
+    _show(results, options.folder / "md17.json")
 
 
 def _geomatt_transfer(options: argparse.Namespace) -> None:
     from so3krates_lite.config import GeomAttConfig
-    from so3krates_lite.experiments import geomatt
+    from so3krates_lite.experiments.md17 import RECIPES, transfer
     from so3krates_lite.potential import Potential
 
     source = Potential.load(options.source)
@@ -258,5 +268,6 @@ def _geomatt_transfer(options: argparse.Namespace) -> None:
             f"--source {options.source} is a model of {source.config.architecture}: give one that "
             f"was trained with --model geomatt."
         )
-    results = geomatt.transfer(source, options.source_name, **_molecules(options))
+    settings = _settings(options, RECIPES["geomatt"].settings)
+    results = transfer(source, options.source_name, **_molecules(options), settings=settings)
     _show(results, options.folder / "transfer.json")

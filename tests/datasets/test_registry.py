@@ -8,7 +8,7 @@ import pytest
 
 from so3krates_lite.datasets.registry import REGISTRY, SO3KRATES_PAPER
 from so3krates_lite.experiments import charge_transfer
-from so3krates_lite.experiments.geomatt import PUBLISHED, PUBLISHED_TRANSFER
+from so3krates_lite.experiments.md17 import PEERS, PUBLISHED, PUBLISHED_TRANSFER
 
 # Frank, Unke, Müller 2022: force MAE in kcal/mol/Å, 1000 training frames
 MD17 = {
@@ -93,7 +93,13 @@ def test_the_paper_s_numbers_are_the_paper_s():
 
 
 def test_other_published_numbers_are_those_published():
-    assert (PUBLISHED, PUBLISHED_TRANSFER) == (GEOMATT, GEOMATT_TRANSFER)
+    assert (PUBLISHED["geomatt"], PUBLISHED_TRANSFER) == (GEOMATT, GEOMATT_TRANSFER)
+    assert {name: force for name, (_, force) in PUBLISHED["so3krates"].items()} == MD17
+    energies = [energy for energy, _ in PUBLISHED["so3krates"].values()]
+    assert energies == [0.139, 0.052, 0.077, 0.115, 0.106, 0.095, 0.103]
+    assert list(PEERS["NequIP"].values()) == [0.184, 0.071, 0.129, 0.039, 0.090, 0.046, 0.076]
+    assert list(PEERS["PaiNN"].values()) == [0.371, 0.230, 0.319, 0.083, 0.209, 0.102, 0.140]
+    assert all(list(errors) == list(MD17) for errors in PEERS.values())
     published = charge_transfer.PUBLISHED
     assert {
         (name, model): errors

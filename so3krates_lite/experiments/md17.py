@@ -1,0 +1,277 @@
+"""MD17: each molecule alone beside the papers' numbers, and attention learnt on one for another.
+
+Frames, labels and parts are those that MD17's authors divided: training and validation frames are
+drawn from the training part, and the test part is looked at once.
+
+In a transfer everything but the head is taken over and stays as it is: elements' features, maps and
+attention. Only how the moved features become an energy is learnt anew, and the energy zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from so3krates_lite.config import GeomAttConfig, ModelConfig, So3kratesConfig
+from so3krates_lite.datasets import load
+from so3krates_lite.datasets.splits import random_split
+from so3krates_lite.errors import require
+from so3krates_lite.experiments.train_alike import Trained, save_results, train_models
+from so3krates_lite.potential import Potential
+from so3krates_lite.structures.frames import Frames
+from so3krates_lite.training import TrainConfig
+from so3krates_lite.training.evaluation import SetErrors, evaluate
+from so3krates_lite.training.progress import Progress
+from so3krates_lite.units import convert
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A network of its paper's size, and how it is trained here."""
+
+    model: ModelConfig
+    settings: TrainConfig
+
+
+RECIPES = {
+    "so3krates": Recipe(
+        So3kratesConfig(), TrainConfig(epochs=450, batch_size=10, schedule="cosine")
+    ),
+    "geomatt": Recipe(
+        GeomAttConfig(),
+        TrainConfig(
+            optimiser="adam",
+            epochs=400,
+            batch_size=10,
+            schedule="cosine",
+            energy_weight=0.05,
+            forces_weight=0.95,
+        ),
+    ),
+}
+HEAD_ONLY = ("head",)
+
+# MAE of energy (kcal/mol) and forces (kcal/mol/Å) with 1000 training frames and original labels.
+# So3krates: Frank, Unke & Müller, NeurIPS 2022; GeomAtt: Frank & Chmiela, arXiv:2106.02549 (2021),
+# 2000 epochs
+PUBLISHED: dict[str, dict[str, tuple[float, float]]] = {
+    "so3krates": {
+        "aspirin": (0.139, 0.236),
+        "ethanol": (0.052, 0.096),
+        "malonaldehyde": (0.077, 0.147),
+        "naphthalene": (0.115, 0.074),
+        "salicylic_acid": (0.106, 0.145),
+        "toluene": (0.095, 0.073),
+        "uracil": (0.103, 0.111),
+    },
+    "geomatt": {
+        "aspirin": (0.89, 2.03),
+        "benzene": (0.18, 0.41),
+        "ethanol": (0.25, 0.98),
+        "malonaldehyde": (0.32, 1.31),
+        "naphthalene": (0.32, 0.81),
+        "salicylic_acid": (0.35, 1.17),
+        "toluene": (0.24, 0.80),
+        "uracil": (0.27, 0.99),
+    },
+}
+# force MAE (kcal/mol/Å) of others on the same task, as tables of later papers quote them
+PEERS: dict[str, dict[str, float]] = {
+    "NequIP": {
+        "aspirin": 0.184,
+        "ethanol": 0.071,
+        "malonaldehyde": 0.129,
+        "naphthalene": 0.039,
+        "salicylic_acid": 0.090,
+        "toluene": 0.046,
+        "uracil": 0.076,
+    },
+    "PaiNN": {
+        "aspirin": 0.371,
+        "ethanol": 0.230,
+        "malonaldehyde": 0.319,
+        "naphthalene": 0.083,
+        "salicylic_acid": 0.209,
+        "toluene": 0.102,
+        "uracil": 0.140,
+    },
+}
+PUBLISHED_TRANSFER: dict[tuple[str, str], tuple[float, float]] = {
+    ("aspirin", "benzene"): (0.38, 1.45),
+    ("aspirin", "toluene"): (0.80, 2.36),
+    ("benzene", "naphthalene"): (1.16, 3.97),
+    ("toluene", "benzene"): (0.21, 0.83),
+}
+
+
+@dataclass(frozen=True)
+class MoleculeResult:
+    """A model's errors on test frames of one molecule, beside the paper's and others'.
+
+    ``labels`` are "original" or "revised"; published numbers are of the original ones.
+    """
+
+    molecule: str
+    what: str
+    errors: SetErrors
+    seed: int
+    epochs: int
+    minutes: float
+    published: tuple[float, float] | None
+    peers: dict[str, float]
+    labels: str = "original"
+
+    def row(self) -> dict[str, float | str]:
+        """A line of a table."""
+        energy, force = self.published or ("-", "-")
+        return {
+            "molecule": self.molecule,
+            "what": self.what,
+            "labels": self.labels,
+            "seed": self.seed,
+            "energy MAE (kcal/mol)": round(convert(self.errors.energy_mae, "eV", "kcal/mol"), 3),
+            "force MAE (kcal/mol/Å)": round(convert(self.errors.force_mae, "eV", "kcal/mol"), 3),
+            "paper energy MAE (kcal/mol)": energy,
+            "paper force MAE (kcal/mol/Å)": force,
+            **{f"{name} force MAE": error for name, error in self.peers.items()},
+            "epochs": self.epochs,
+            "training (min)": round(self.minutes, 1),
+        }
+
+
+def md17(
+    molecules: Sequence[str],
+    architecture: str = "so3krates",
+    *,
+    labels: str = "original",
+    n_train: int = 950,
+    n_valid: int = 50,
+    seeds: Sequence[int] = (0,),
+    recipe: Recipe | None = None,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+) -> list[MoleculeResult]:
+    """One model for each molecule and seed, trained and judged on the parts of MD17's authors.
+
+    Args:
+        molecules: names as in `PUBLISHED`
+        architecture: "so3krates" or "geomatt"
+        labels: "original", or "revised" where the data hold both
+        n_train, n_valid: of the training part
+        seeds: of the frames that are drawn, their order and the initial weights
+        recipe: model and settings; None: those of `RECIPES`
+        folder: where runs and results are kept; None: nowhere
+    """
+    known = tuple(RECIPES)
+    require(architecture in known, "architecture", architecture, f"one of {known}")
+    recipe = recipe or RECIPES[architecture]
+    results: list[MoleculeResult] = []
+    for molecule in molecules:
+        data = {part: _part(molecule, part, labels) for part in ("train", "test")}
+        for seed in seeds:
+            settings = replace(recipe.settings, seed=seed)
+            models = {f"{architecture}-{labels}": recipe.model}
+            run = _trained(molecule, data, models, settings, n_train, n_valid, folder, progress)
+            published = PUBLISHED[architecture] if labels == "original" else {}
+            results.append(_judged(molecule, data, "on its own", run, settings, published, labels))
+            _save(folder, "md17.json", results)
+    return results
+
+
+def transfer(
+    source: Potential,
+    source_name: str,
+    molecules: Sequence[str],
+    *,
+    n_train: int = 950,
+    n_valid: int = 50,
+    settings: TrainConfig = RECIPES["geomatt"].settings,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+) -> list[MoleculeResult]:
+    """The attention of ``source`` with a new head for each molecule, and the same from scratch.
+
+    Args:
+        source: a trained GeomAtt
+        source_name: the molecule that it was trained on, for the table
+        molecules: to train the head for
+    """
+    results: list[MoleculeResult] = []
+    for molecule in molecules:
+        data = {part: _part(molecule, part) for part in ("train", "test")}
+        common = (n_train, n_valid, folder and folder / f"from-{source_name}", progress)
+        name = f"attention of {source_name}"
+        frozen = replace(settings, train_only=HEAD_ONLY, refit_shift=True)
+        models = {"frozen": source.config}
+        run = _trained(molecule, data, models, frozen, *common, start=source)
+        known = {
+            target: errors
+            for (of, target), errors in PUBLISHED_TRANSFER.items()
+            if of == source_name
+        }
+        results.append(_judged(molecule, data, name, run, frozen, known))
+        run = _trained(molecule, data, {"scratch": source.config}, settings, *common)
+        published = PUBLISHED["geomatt"]
+        results.append(_judged(molecule, data, "on its own", run, settings, published))
+        _save(folder, "transfer.json", results)
+    return results
+
+
+def _trained(
+    molecule: str,
+    data: dict[str, Frames],
+    models: dict[str, ModelConfig],
+    settings: TrainConfig,
+    n_train: int,
+    n_valid: int,
+    folder: Path | None,
+    progress: Progress | None,
+    start: Potential | None = None,
+) -> Trained:
+    split = random_split(data["train"], n_train, n_valid, 0, settings.seed)
+    place = None if folder is None else folder / molecule
+    (run,) = train_models(
+        data["train"],
+        split,
+        models,
+        settings,
+        seeds=(settings.seed,),
+        folder=place,
+        progress=progress,
+        start=start,
+    )
+    return run
+
+
+def _part(molecule: str, part: str, labels: str = "original") -> Frames:
+    return load(f"md17-{molecule}", part=part, labels=labels)
+
+
+def _judged(
+    molecule: str,
+    data: dict[str, Frames],
+    what: str,
+    run: Trained,
+    settings: TrainConfig,
+    published: dict[str, tuple[float, float]],
+    labels: str = "original",
+) -> MoleculeResult:
+    errors, _ = evaluate(run.potential, data["test"], name=molecule)
+    peers = {name: of[molecule] for name, of in PEERS.items() if molecule in of}
+    return MoleculeResult(
+        molecule=molecule,
+        what=what,
+        errors=errors,
+        seed=run.seed,
+        epochs=settings.epochs,
+        minutes=run.minutes,
+        published=published.get(molecule),
+        peers=peers if published is PUBLISHED["so3krates"] else {},
+        labels=labels,
+    )
+
+
+def _save(folder: Path | None, name: str, results: list[MoleculeResult]) -> None:
+    if folder is not None:
+        save_results(folder / name, [result.row() for result in results], data="MD17")
