@@ -201,7 +201,7 @@ class GeomAtt(nn.Module):
     collect: Collect = collect_at_once  # no use here: pairs are few and cheap
 
     def switches(
-        self, factors: dict[str, Float[Array, "layers graphs atoms atoms orders"]]
+        self, factors: dict[str, Float[Array, "layers graphs atoms atoms _orders"]]
     ) -> dict:
         """The collection "switches" of factors on the one block, C of [receiver, sender]."""
         of_orders = jnp.moveaxis(factors["correlation"], -1, 0)

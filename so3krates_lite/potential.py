@@ -23,6 +23,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float, Int
 
+from so3krates_lite.arrays import AnyArray
 from so3krates_lite.config import GeomAttConfig, ModelConfig, So3kratesConfig
 from so3krates_lite.embedding import N_ELEMENTS
 from so3krates_lite.errors import UserError
@@ -76,7 +77,7 @@ def network(config: ModelConfig, collect: Collect = collect_at_once) -> nn.Modul
 
 
 # factors on the coefficients of each block, by [receiver, sender]: 1 as trained, 0 switched off
-Switches = dict[str, Float[Array, "layers graphs atoms atoms channels"]]
+Switches = dict[str, Float[Array, "layers graphs atoms atoms _channels"]]
 
 
 def atomic_energies(
@@ -106,7 +107,7 @@ def initialise(key: jax.Array, batch: Batch, config: ModelConfig) -> dict:
     return jax.tree.map(lambda leaf: leaf.astype(batch.displacement.dtype), params)
 
 
-def _to_single(leaf: Array) -> Array:
+def _to_single(leaf: AnyArray) -> AnyArray:
     return leaf.astype(jnp.float32) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
 

@@ -157,7 +157,7 @@ def _energy_scatter(frames: Frames) -> float:
     return float(np.sqrt(square / expected))
 
 
-def _alike(frames: Frames) -> list[Int[np.ndarray, " members"]]:
+def _alike(frames: Frames) -> list[Int[np.ndarray, "_members"]]:
     """Frames of the same atoms in the same order, the same charge and spin."""
     key = frames.numbers.astype(float)
     for extra in (frames.total_charge, frames.spin_multiplicity):

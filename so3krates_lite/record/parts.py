@@ -36,6 +36,9 @@ def checked(name: str, value, shape: tuple[int | None, ...], kind: str) -> np.nd
     return array
 
 
+Whole = int | np.integer  # a number of an atom, of a layer, …
+
+
 @dataclass(frozen=True, eq=False)
 class BlockAttention:
     """The three quantities of one block, each of shape (layers, pairs, channels).

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from numpy.typing import ArrayLike
 
 from so3krates_lite.errors import UserError
 from so3krates_lite.structures.stated import VOIGT, read_images
@@ -46,7 +47,7 @@ _LAYOUT: dict[str, tuple[type, tuple[str | int, ...]]] = {
 _PER_ATOM = tuple(name for name, (_, shape) in _LAYOUT.items() if "atoms" in shape)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Frames:
     """Structures with their reference values, in eV, Å, eV/Å, eV/Å³ and e.
 
@@ -73,16 +74,32 @@ class Frames:
     group: Int[np.ndarray, " frames"] | None = None  # same number: same geometry or molecule
     info: Mapping[str, str] = field(default_factory=dict)  # name, level of theory, citation, ...
 
-    def __post_init__(self) -> None:
+    # written out, since it takes more types than the fields hold
+    def __init__(
+        self,
+        numbers: ArrayLike,
+        positions: ArrayLike,
+        energy: ArrayLike | None = None,
+        forces: ArrayLike | None = None,
+        cell: ArrayLike | None = None,
+        pbc: ArrayLike | None = None,
+        stress: ArrayLike | None = None,
+        total_charge: ArrayLike | None = None,
+        spin_multiplicity: ArrayLike | None = None,
+        partial_charges: ArrayLike | None = None,
+        group: ArrayLike | None = None,
+        info: Mapping[str, object] | None = None,
+    ) -> None:
+        given = locals()
         for name, (dtype, _) in _LAYOUT.items():
-            value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, _read_only(name, value, dtype))
+            value = given[name]
+            array = None if value is None else _read_only(name, value, dtype)
+            object.__setattr__(self, name, array)
         if self.cell is not None and self.pbc is None:
             everywhere = np.ones((len(self.cell), 3), dtype=bool)
             object.__setattr__(self, "pbc", _read_only("pbc", everywhere, np.bool_))
-        info = {str(key): str(value) for key, value in self.info.items()}
-        object.__setattr__(self, "info", MappingProxyType(info))
+        said = {str(key): str(value) for key, value in (info or {}).items()}
+        object.__setattr__(self, "info", MappingProxyType(said))
         self.validate()
 
     def __reduce__(self) -> tuple:
