@@ -300,7 +300,7 @@ def neighbourhoods(
     def of(listed: PairList, vectors: Float[Array, "graphs pairs 3"], reach: float | None):
         vectors = vectors.reshape(-1, 3)
         distance = safe_norm(vectors)
-        phi_ij = listed.mask.reshape(-1).astype(vectors.dtype)
+        phi_ij = jnp.asarray(listed.mask.reshape(-1), vectors.dtype)
         if reach is not None:
             phi_ij = cosine_cutoff(distance, reach)
         e_ij = filter_basis(distance, config)

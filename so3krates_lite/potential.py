@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Num
 
 from so3krates_lite.arrays import AnyArray
 from so3krates_lite.config import GeomAttConfig, ModelConfig, So3kratesConfig
@@ -167,7 +167,7 @@ def in_passes(function: Callable) -> Callable:
     """``function`` of parameters, batch and configuration, in passes where they save time."""
 
     @wraps(function)
-    def passes(params: dict, batch: Batch, config: ModelConfig) -> tuple[Array, ...]:
+    def passes(params: dict, batch: Batch, config: ModelConfig) -> Array | tuple[Array, ...]:
         if config.is_cut_at_pairs:
             return function(params, batch, config)
         return map_in_passes(lambda part: function(params, part, config), batch)
@@ -290,7 +290,7 @@ class Potential:
         """What `note_unread` has said."""
         return set()
 
-    def note_unread(self, name: str, values: float | Float[np.ndarray, "frames"] | None) -> None:
+    def note_unread(self, name: str, values: float | Num[np.ndarray, "frames"] | None) -> None:
         """Warn, once, of total charges or spins that are given to a model which reads none."""
         if values is None or electrons_read(self.config)[name] or name in self._noted:
             return

@@ -20,9 +20,9 @@ MOST_MAPS = 20_000
 
 # Annotations are checked at run time (pyproject.toml, --jaxtyping-packages). Where a test hands in
 # something wrong to see our own message, that has to come first: inside `pytest.raises(UserError)`,
-# and inside `with unchecked():`, nothing is checked.
+# and in a test with the fixture `unchecked`, nothing is checked.
 @contextmanager
-def unchecked() -> Iterator[None]:
+def checks_off() -> Iterator[None]:
     before = jaxtyping.config.jaxtyping_disable
     jaxtyping.config.update("jaxtyping_disable", True)
     try:
@@ -37,7 +37,7 @@ _raises = pytest.raises
 @contextmanager
 def raises(expected: Any, **more: Any) -> Iterator[pytest.ExceptionInfo]:
     if expected is UserError:
-        with _raises(expected, **more) as caught, unchecked():
+        with _raises(expected, **more) as caught, checks_off():
             yield caught
     else:
         with _raises(expected, **more) as caught:
@@ -57,6 +57,13 @@ def room_for_programs():
 
         jax.clear_caches()
         gc.collect()
+
+
+@pytest.fixture
+def unchecked():
+    """Check no annotations: for what is taken although no annotation promises it."""
+    with checks_off():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -146,7 +146,7 @@ class Topology:
     bonded: Bool[np.ndarray, "atoms atoms"]
     longest: Float[np.ndarray, "atoms atoms"]  # Å, for bonded pairs
     shortest: Float[np.ndarray, "atoms atoms"]  # Å, for unbonded pairs
-    pairs: tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]
+    pairs: tuple[Int[np.ndarray, "pairs"], Int[np.ndarray, "pairs"]]
 
     @staticmethod
     def of(atoms: Atoms) -> Topology:

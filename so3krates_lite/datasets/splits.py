@@ -33,9 +33,9 @@ class Split:
         UserError: a frame occurs twice or is negative, or there are no training frames.
     """
 
-    train: Int[np.ndarray, " train"]
-    valid: Int[np.ndarray, " valid"]
-    test: Int[np.ndarray, " test"]
+    train: Int[np.ndarray, "train"]
+    valid: Int[np.ndarray, "valid"]
+    test: Int[np.ndarray, "test"]
     seed: int
     strategy: str
 
@@ -67,7 +67,7 @@ class Split:
                 f"to other data, or to more of it"
             )
 
-    def without(self, frames: Bool[np.ndarray, " frames"]) -> Split:
+    def without(self, frames: Bool[np.ndarray, "frames"]) -> Split:
         """The split without the chosen frames."""
         kept = {n: getattr(self, n) for n in ("train", "valid", "test")}
         return replace(self, **{name: part[~frames[part]] for name, part in kept.items()})

@@ -242,7 +242,7 @@ def attention_against_sphc_distance(
 def series_figure(
     record: AttentionRecord,
     choose: Sequence[tuple[int | None, int | None]],
-    against: Float[np.ndarray, " frames"] | None = None,
+    against: Float[np.ndarray, "frames"] | None = None,
     *,
     axis: str = "frame",
     block: str | None = None,

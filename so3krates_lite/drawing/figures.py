@@ -90,7 +90,7 @@ def cutoff_curve(record: AttentionRecord, points: int = 120) -> tuple[np.ndarray
     return r, 0.5 * (1.0 + np.cos(np.pi * r / record.cutoff))
 
 
-def reach_of(record: AttentionRecord, distance: Float[np.ndarray, " pairs"]) -> float:
+def reach_of(record: AttentionRecord, distance: Float[np.ndarray, "pairs"]) -> float:
     """Å to show of a distance axis: all pairs, and the cutoff, if there is one."""
     return float(np.max(distance, initial=record.cutoff if np.isfinite(record.cutoff) else 1.0))
 

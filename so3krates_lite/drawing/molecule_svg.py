@@ -34,7 +34,7 @@ def _polygon(points: np.ndarray, colour: str) -> str:
 
 def molecule_svg(
     picture: Scene,
-    values: Float[np.ndarray, " pairs"],
+    values: Float[np.ndarray, "pairs"],
     limit: float,
     keep: np.ndarray,
     *,

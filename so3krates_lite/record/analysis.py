@@ -240,7 +240,7 @@ def _atom(record: AttentionRecord, atom: Whole) -> int:
 
 def dihedral(
     record: AttentionRecord, i: Whole, j: Whole, k: Whole, l: Whole
-) -> Float[np.ndarray, " frames"]:
+) -> Float[np.ndarray, "frames"]:
     """Angle of the planes ijk and jkl in degrees, -180 to 180; positive: clockwise along j to k.
 
     From the positions as they stand, without periodic images. NaN where three atoms of the four are
@@ -361,7 +361,7 @@ def pair_difference(
     b: AttentionRecord,
     choose_a: Mapping[str, Any] | None = None,
     choose_b: Mapping[str, Any] | None = None,
-) -> Float[np.ndarray, " pairs"]:
+) -> Float[np.ndarray, "pairs"]:
     """The same for each directed pair of all frames, where both list the same pairs.
 
     Arguments as of `difference`, without frames. A UserError says if the pairs are not the same.

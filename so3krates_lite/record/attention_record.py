@@ -179,7 +179,7 @@ class AttentionRecord(DirectedPairs):
         self.attention(block)  # refuses a block that the record does not have
         return self.spherical if block == "spherical" else self
 
-    def pairs(self, frame: Whole, block: str | None = None) -> Int[np.ndarray, " pairs_of_frame"]:
+    def pairs(self, frame: Whole, block: str | None = None) -> Int[np.ndarray, "pairs_of_frame"]:
         """Where the directed pairs of one frame stand in the list of the block."""
         return np.flatnonzero(self.neighbours(block).frame == self._frame(frame))
 
@@ -190,7 +190,7 @@ class AttentionRecord(DirectedPairs):
         channel: Whole = 0,
         quantity: str = "weighted",
         frame: Whole | None = None,
-    ) -> Float[np.ndarray, " pairs"]:
+    ) -> Float[np.ndarray, "pairs"]:
         """One signed number per directed pair of the block, of all frames or of one.
 
         ``layer``, ``channel`` and ``frame`` count from 0; negative ones count from the end.

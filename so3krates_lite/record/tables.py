@@ -97,7 +97,7 @@ def attention_by_distance(
 
 
 def binned(
-    x: Float[np.ndarray, " any"], values: Float[np.ndarray, " any"], edges: ArrayLike
+    x: Float[np.ndarray, "any"], values: Float[np.ndarray, "any"], edges: ArrayLike
 ) -> dict[str, np.ndarray]:
     """``low``, ``high``, ``pairs`` (how many), ``sum``, ``mean``, ``abs_mean``, ``std`` by bin.
 
@@ -117,7 +117,7 @@ def binned(
     }
 
 
-def _one_each(values: np.ndarray) -> Float[np.ndarray, " pairs"]:
+def _one_each(values: np.ndarray) -> Float[np.ndarray, "pairs"]:
     if values.ndim != 1:
         raise UserError(
             "One number per pair is needed here: give layer and channel a number or a way to "
@@ -127,7 +127,7 @@ def _one_each(values: np.ndarray) -> Float[np.ndarray, " pairs"]:
 
 
 def _statistics(
-    values: np.ndarray, group: Int[np.ndarray, " pairs"], groups: int
+    values: np.ndarray, group: Int[np.ndarray, "pairs"], groups: int
 ) -> dict[str, np.ndarray]:
     def total(weights: np.ndarray) -> np.ndarray:
         return np.bincount(group, weights, minlength=groups)

@@ -63,15 +63,15 @@ class Frames:
 
     numbers: Int[np.ndarray, "frames atoms"]  # atomic numbers, 0 = padding
     positions: Float[np.ndarray, "frames atoms 3"]  # Å
-    energy: Float[np.ndarray, " frames"] | None = None  # eV
+    energy: Float[np.ndarray, "frames"] | None = None  # eV
     forces: Float[np.ndarray, "frames atoms 3"] | None = None  # eV/Å
     cell: Float[np.ndarray, "frames 3 3"] | None = None  # Å, rows are lattice vectors
     pbc: Bool[np.ndarray, "frames 3"] | None = None  # given with `cell`; default: all True
     stress: Float[np.ndarray, "frames 3 3"] | None = None  # eV/Å³, dE/dstrain over volume
-    total_charge: Float[np.ndarray, " frames"] | None = None  # e
-    spin_multiplicity: Int[np.ndarray, " frames"] | None = None  # 2S+1
+    total_charge: Float[np.ndarray, "frames"] | None = None  # e
+    spin_multiplicity: Int[np.ndarray, "frames"] | None = None  # 2S+1
     partial_charges: Float[np.ndarray, "frames atoms"] | None = None  # e
-    group: Int[np.ndarray, " frames"] | None = None  # same number: same geometry or molecule
+    group: Int[np.ndarray, "frames"] | None = None  # same number: same geometry or molecule
     info: Mapping[str, str] = field(default_factory=dict)  # name, level of theory, citation, ...
 
     # written out, since it takes more types than the fields hold
@@ -118,7 +118,7 @@ class Frames:
         return self.numbers != 0
 
     @property
-    def n_atoms(self) -> Int[np.ndarray, " frames"]:
+    def n_atoms(self) -> Int[np.ndarray, "frames"]:
         """Number of real atoms of each frame."""
         return self.mask.sum(axis=1)
 
@@ -128,7 +128,7 @@ class Frames:
         return self.numbers.shape[1]
 
     @property
-    def elements(self) -> Int[np.ndarray, " elements"]:
+    def elements(self) -> Int[np.ndarray, "elements"]:
         """Atomic numbers that occur, ascending, without padding."""
         found = np.unique(self.numbers)
         return found[found > 0]
@@ -147,14 +147,14 @@ class Frames:
         return f" ({reason})" if reason else ""
 
     def element_counts(
-        self, elements: Sequence[int] | None = None
+        self, elements: ArrayLike | None = None
     ) -> Int[np.ndarray, "frames elements"]:
         """How many atoms of each element a frame holds; columns as in `elements`."""
         wanted = self.elements if elements is None else np.asarray(elements)
         return np.stack([(self.numbers == z).sum(axis=1) for z in wanted], axis=1)
 
     @property
-    def composition(self) -> Int[np.ndarray, " frames"]:
+    def composition(self) -> Int[np.ndarray, "frames"]:
         """A number per frame, from 0; the same where frames hold the same atoms in any order."""
         atoms = np.sort(self.numbers, axis=1)
         return np.unique(atoms, axis=0, return_inverse=True)[1].reshape(-1)
