@@ -337,7 +337,7 @@ def _is_whole(value: object, least: int) -> bool:
 
 
 def known_fields(cls: type, values: dict[str, Any], what: str) -> dict[str, Any]:
-    """``values`` as the fields of the dataclass ``cls`` have them; an unknown name is a `UserError`."""
+    """``values`` as the fields of the dataclass ``cls`` have them; an unknown name is an error."""
     names = [field.name for field in dataclasses.fields(cls)]
     unknown = sorted(set(values) - set(names))
     if unknown:

@@ -50,7 +50,7 @@ def reference_calculator(
 def label(
     structure: Atoms,
     charge: int,
-    positions: Sequence[Float[np.ndarray, "_atoms 3"]],
+    positions: Sequence[np.ndarray] | Float[np.ndarray, "frames atoms 3"],
     electronic_temperature: float = 300.0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Energies (eV), forces (eV/Å) and atomic charges (e) at given positions (Å)."""

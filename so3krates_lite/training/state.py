@@ -124,8 +124,8 @@ class State:
         self,
         gradient: dict,
         learning_rate: Float[Array, ""],
-        clip_norm: Float[Array, ""],
-        ema_decay: Float[Array, ""],
+        clip_norm: Scalar,
+        ema_decay: Scalar,
     ) -> tuple[State, Float[Array, ""]]:
         """The state after a step against ``gradient``, and the gradient's norm before clipping."""
         slope = self.layout.in_one_vector(gradient)
