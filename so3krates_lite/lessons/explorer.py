@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from so3krates_lite.lessons.feedback import (
     RIGHT,
@@ -22,7 +23,7 @@ def _compared(
     result: object,
     right: np.ndarray,
     what: str,
-    mistakes: list[tuple[np.ndarray, str]],
+    mistakes: list[tuple[ArrayLike, str]],
     praise: str,
 ) -> Feedback:
     """Right, a known mistake, a wrong shape, or simply not equal; ``what`` the numbers are."""
