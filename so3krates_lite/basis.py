@@ -15,9 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from so3krates_lite.arrays import AnyArray
+
 
 def radial_basis(
-    distance: Float[Array, "*pairs"], number: int, cutoff: float
+    distance: Float[AnyArray, "*pairs"], number: int, cutoff: float
 ) -> Float[Array, "*pairs K"]:
     """Gaussians in exp(-d), evenly spaced between exp(-cutoff) and 1.
 
@@ -39,7 +41,7 @@ def radial_basis(
     return jnp.exp(-beta * (jnp.exp(-distance)[..., None] - centres) ** 2)
 
 
-def polynomial_basis(distance: Float[Array, "*pairs"], number: int) -> Float[Array, "*pairs K"]:
+def polynomial_basis(distance: Float[AnyArray, "*pairs"], number: int) -> Float[Array, "*pairs K"]:
     """Chebyshev polynomials T_0 … T_{K-1} of 2 exp(-d) - 1, in which fitted filters are expanded.
 
     Between 0 and any distance they span what is smooth in exp(-d), as the Gaussians are.
@@ -48,7 +50,7 @@ def polynomial_basis(distance: Float[Array, "*pairs"], number: int) -> Float[Arr
     return e3x.nn.exponential_chebyshev(distance, number)
 
 
-def cosine_cutoff(distance: Float[Array, "*pairs"], cutoff: float) -> Float[Array, "*pairs"]:
+def cosine_cutoff(distance: Float[AnyArray, "*pairs"], cutoff: float) -> Float[Array, "*pairs"]:
     """phi(d) = (cos(pi d / cutoff) + 1) / 2 below ``cutoff`` (Å), 0 beyond;
     continuously differentiable.
 
@@ -57,7 +59,7 @@ def cosine_cutoff(distance: Float[Array, "*pairs"], cutoff: float) -> Float[Arra
     return e3x.nn.cosine_cutoff(distance, cutoff)
 
 
-def polynomial_cutoff(ratio: Float[Array, "*pairs"], p: int = 6) -> Float[Array, "*pairs"]:
+def polynomial_cutoff(ratio: Float[AnyArray, "*pairs"], p: int = 6) -> Float[Array, "*pairs"]:
     """1 - (p+1)(p+2)/2 t^p + p(p+2) t^(p+1) - p(p+1)/2 t^(p+2) for a ratio t below 1, 0 beyond.
 
     Twice continuously differentiable, and almost 1 up to t = 1/2.

@@ -337,11 +337,12 @@ def _is_whole(value: object, least: int) -> bool:
 
 
 def known_fields(cls: type, values: dict[str, Any], what: str) -> dict[str, Any]:
-    """``values`` if each of its names is a field of the dataclass ``cls``, else a `UserError`."""
+    """``values`` as the fields of the dataclass ``cls`` have them; an unknown name is an error."""
     names = [field.name for field in dataclasses.fields(cls)]
     unknown = sorted(set(values) - set(names))
     if unknown:
         raise UserError(
             f"The {what} has no setting {unknown[0]!r}; it knows: {', '.join(sorted(names))}."
         )
-    return dict(values)
+    # JSON knows lists only
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}

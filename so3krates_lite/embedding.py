@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from so3krates_lite.arrays import AnyArray
 from so3krates_lite.structures.graph import Batch
 
 # rows of the element table: atomic numbers 0 (padding) to 99
@@ -38,7 +39,7 @@ class ElectronEmbedding(nn.Module):
     features: int
 
     @nn.compact
-    def __call__(self, psi: Float[Array, "graphs"], batch: Batch) -> Float[Array, "atoms F"]:
+    def __call__(self, psi: Float[AnyArray, "graphs"], batch: Batch) -> Float[Array, "atoms F"]:
         F, dtype = self.features, psi.dtype
 
         def table(name: str, rows: int) -> Float[Array, "rows F"]:

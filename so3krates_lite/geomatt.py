@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from so3krates_lite.arrays import AnyArray
 from so3krates_lite.config import GeomAttConfig
 from so3krates_lite.embedding import N_ELEMENTS
 from so3krates_lite.passes import Collect, collect_at_once
@@ -110,7 +111,7 @@ class Correlator(nn.Module):
         D = config.grid_points
         init = uniform(1 / math.sqrt(D))
 
-        def maps(name: str) -> tuple[Array, Array]:
+        def maps(name: str) -> tuple[AnyArray, AnyArray]:
             shape = (config.layers, factors, D, f)
             kernel = self.param(f"{name}_kernel", init, shape, geometry.rho.dtype)
             bias = self.param(f"{name}_bias", init, (config.layers, factors, f), geometry.rho.dtype)
@@ -201,7 +202,7 @@ class GeomAtt(nn.Module):
     collect: Collect = collect_at_once  # no use here: pairs are few and cheap
 
     def switches(
-        self, factors: dict[str, Float[Array, "layers graphs atoms atoms orders"]]
+        self, factors: dict[str, Float[Array, "layers graphs atoms atoms _orders"]]
     ) -> dict:
         """The collection "switches" of factors on the one block, C of [receiver, sender]."""
         of_orders = jnp.moveaxis(factors["correlation"], -1, 0)

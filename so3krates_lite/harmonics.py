@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from so3krates_lite.arrays import AnyArray
 from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.safe import safe_norm, safe_sqrt, smooth_sqrt
 
@@ -40,7 +41,7 @@ def parity_of_component(degrees: Sequence[int]) -> Float[np.ndarray, "m_tot"]:
 
 
 def spherical_harmonics(
-    vector: Float[Array, "*pairs 3"], degrees: tuple[int, ...]
+    vector: Float[AnyArray, "*pairs 3"], degrees: tuple[int, ...]
 ) -> Float[Array, "*pairs m_tot"]:
     """Real orthonormal harmonics of the directions of ``vector``, m = -l … l, degree by degree.
 
@@ -59,21 +60,21 @@ def spherical_harmonics(
 
 
 def turned(
-    Y_ij: Float[Array, "*pairs m_tot"], degrees: tuple[int, ...]
+    Y_ij: Float[AnyArray, "*pairs m_tot"], degrees: tuple[int, ...]
 ) -> Float[Array, "*pairs m_tot"]:
     """Y(r_ji) from Y(r_ij): the sign (-1)^l for every component."""
     return Y_ij * jnp.asarray(parity_of_component(degrees), Y_ij.dtype)
 
 
 def repeat_degrees(
-    per_degree: Float[Array, "*any degrees"], degrees: tuple[int, ...]
-) -> Float[Array, "*any m_tot"]:
+    per_degree: Float[AnyArray, "*any degrees"], degrees: tuple[int, ...]
+) -> Float[AnyArray, "*any m_tot"]:
     """Give each of a degree's 2l+1 components the degree's value."""
     return per_degree[..., degree_of_component(degrees)]
 
 
 def _sum_within_degrees(
-    values: Float[Array, "*any m_tot"], degrees: tuple[int, ...]
+    values: Float[AnyArray, "*any m_tot"], degrees: tuple[int, ...]
 ) -> Float[Array, "*any degrees"]:
     # a product with a constant 0/1 matrix: no scatter, and cheap to differentiate twice
     member = degree_of_component(degrees)[:, None] == np.arange(len(degrees))
@@ -81,7 +82,7 @@ def _sum_within_degrees(
 
 
 def degree_norms(
-    chi: Float[Array, "*any m_tot"], degrees: tuple[int, ...]
+    chi: Float[AnyArray, "*any m_tot"], degrees: tuple[int, ...]
 ) -> Float[Array, "*any degrees"]:
     """N_l = sqrt(sum_m chi_lm^2): the length of each degree ("norm", the paper's).
 
@@ -92,14 +93,14 @@ def degree_norms(
 
 
 def smooth_degree_norms(
-    chi: Float[Array, "*any m_tot"], degrees: tuple[int, ...]
+    chi: Float[AnyArray, "*any m_tot"], degrees: tuple[int, ...]
 ) -> Float[Array, "*any degrees"]:
     """sqrt(N_l^2 + rounded^2) - rounded: lengths without the cone's tip ("smooth"), see `safe`."""
     return smooth_sqrt(_sum_within_degrees(chi * chi, degrees))
 
 
 def degree_contractions(
-    chi: Float[Array, "*any m_tot"], degrees: tuple[int, ...]
+    chi: Float[AnyArray, "*any m_tot"], degrees: tuple[int, ...]
 ) -> Float[Array, "*any degrees"]:
     """c_l = sum_m chi_lm^2 / sqrt(2l+1): the coupling to degree 0, smooth ("contraction")."""
     weight = jnp.asarray([1 / np.sqrt(2 * l + 1) for l in degrees], chi.dtype)
@@ -114,13 +115,15 @@ _INVARIANTS = {
 
 
 def degree_invariants(
-    chi: Float[Array, "*any m_tot"], config: So3kratesConfig
+    chi: Float[AnyArray, "*any m_tot"], config: So3kratesConfig
 ) -> Float[Array, "*any degrees"]:
     """What the network reads of an SPHC vector or of a difference of two: one number per degree."""
     return _INVARIANTS[config.sphc_invariant](chi, config.degrees)
 
 
-def sphc_length(chi: Float[Array, "*any m_tot"], config: So3kratesConfig) -> Float[Array, "*any"]:
+def sphc_length(
+    chi: Float[AnyArray, "*any m_tot"], config: So3kratesConfig
+) -> Float[Array, "*any"]:
     """Length over all degrees at once, with a rounded tip where the degrees have one."""
     if config.sphc_invariant == "smooth":
         return smooth_sqrt(jnp.sum(chi * chi, axis=-1))

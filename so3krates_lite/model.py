@@ -122,7 +122,7 @@ class Layer(nn.Module):
         filters: list[dict],
         atoms: Atoms,
         near: Neighbourhood,
-    ) -> dict[str, Float[Array, "atoms width"]]:
+    ) -> dict[str, Float[Array, "atoms _width"]]:
         """For every atom and block, the sum of what its pairs send it."""
         messages, switches = partial(messages, config=self.config), ({}, {})
         for block, factors in self.variables.get("switches", {}).items():
@@ -234,7 +234,7 @@ class So3krates(nn.Module):
     collect: Collect = collect_at_once
 
     @staticmethod
-    def switches(factors: dict[str, Float[Array, "layers graphs atoms atoms channels"]]) -> dict:
+    def switches(factors: dict[str, Float[Array, "layers graphs atoms atoms _channels"]]) -> dict:
         """The collection "switches" of factors by block, on alpha of [receiver, sender]."""
         return {"layers": factors}
 
@@ -300,7 +300,7 @@ def neighbourhoods(
     def of(listed: PairList, vectors: Float[Array, "graphs pairs 3"], reach: float | None):
         vectors = vectors.reshape(-1, 3)
         distance = safe_norm(vectors)
-        phi_ij = listed.mask.reshape(-1).astype(vectors.dtype)
+        phi_ij = jnp.asarray(listed.mask.reshape(-1), vectors.dtype)
         if reach is not None:
             phi_ij = cosine_cutoff(distance, reach)
         e_ij = filter_basis(distance, config)

@@ -21,8 +21,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Num
 
+from so3krates_lite.arrays import AnyArray
 from so3krates_lite.config import GeomAttConfig, ModelConfig, So3kratesConfig
 from so3krates_lite.embedding import N_ELEMENTS
 from so3krates_lite.errors import UserError
@@ -69,7 +70,7 @@ def network(config: ModelConfig, collect: Collect = collect_at_once) -> nn.Modul
 
 
 # factors on the coefficients of each block, by [receiver, sender]: 1 as trained, 0 switched off
-Switches = dict[str, Float[Array, "layers graphs atoms atoms channels"]]
+Switches = dict[str, Float[Array, "layers graphs atoms atoms _channels"]]
 
 
 def atomic_energies(
@@ -99,7 +100,7 @@ def initialise(key: jax.Array, batch: Batch, config: ModelConfig) -> dict:
     return jax.tree.map(lambda leaf: leaf.astype(batch.displacement.dtype), params)
 
 
-def _to_single(leaf: Array) -> Array:
+def _to_single(leaf: AnyArray) -> AnyArray:
     return leaf.astype(jnp.float32) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
 
@@ -159,7 +160,7 @@ def in_passes(function: Callable) -> Callable:
     """``function`` of parameters, batch and configuration, in passes where they save time."""
 
     @wraps(function)
-    def passes(params: dict, batch: Batch, config: ModelConfig) -> tuple[Array, ...]:
+    def passes(params: dict, batch: Batch, config: ModelConfig) -> Array | tuple[Array, ...]:
         if config.is_cut_at_pairs:
             return function(params, batch, config)
         return map_in_passes(lambda part: function(params, part, config), batch)
@@ -282,7 +283,7 @@ class Potential:
         """What `note_unread` has said."""
         return set()
 
-    def note_unread(self, name: str, values: float | Float[np.ndarray, "frames"] | None) -> None:
+    def note_unread(self, name: str, values: float | Num[np.ndarray, "frames"] | None) -> None:
         """Warn, once, of total charges or spins that are given to a model which reads none."""
         if values is None or electrons_read(self.config)[name] or name in self._noted:
             return

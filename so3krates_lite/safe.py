@@ -19,24 +19,26 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from so3krates_lite.arrays import AnyArray
+
 # Where the tip of a smooth length ends, in the unit of SPHCs: the harmonics of one direction have
 # lengths of 0.5 to 0.75. Measured in docs/results.md.
 ROUNDED = 0.2
 
 
-def safe_sqrt(square: Float[Array, "..."]) -> Float[Array, "..."]:
+def safe_sqrt(square: Float[AnyArray, "..."]) -> Float[Array, "..."]:
     """Square root; zero with all its derivatives where it would be below 64 machine epsilons."""
     positive = square > (64 * float(jnp.finfo(square.dtype).eps)) ** 2
     # the inner `where` keeps the infinite slope out of the branch that autodiff multiplies by zero
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1)), 0)
 
 
-def safe_norm(vector: Float[Array, "... d"]) -> Float[Array, "..."]:
+def safe_norm(vector: Float[AnyArray, "... d"]) -> Float[Array, "..."]:
     """Euclidean length over the last axis, with zero derivatives at the zero vector."""
     return safe_sqrt(jnp.sum(vector * vector, axis=-1))
 
 
-def smooth_sqrt(square: Float[Array, "..."], rounded: float = ROUNDED) -> Float[Array, "..."]:
+def smooth_sqrt(square: Float[AnyArray, "..."], rounded: float = ROUNDED) -> Float[Array, "..."]:
     """sqrt(square + rounded^2) - rounded, smooth to any order in what was squared.
 
     Written as a quotient, in which nothing cancels where ``square`` is small.

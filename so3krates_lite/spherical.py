@@ -20,15 +20,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from so3krates_lite.arrays import AnyArray, Scalar
 from so3krates_lite.basis import polynomial_cutoff
 from so3krates_lite.structures.graph import Pairs
 
 
 def spherical_weights(
-    distance: Float[Array, "pairs"],
-    phi_ij: Float[Array, "pairs"],
+    distance: Float[AnyArray, "pairs"],
+    phi_ij: Float[AnyArray, "pairs"],
     pairs: Pairs,
-    radius: float,
+    radius: Scalar,
 ) -> tuple[Float[Array, "pairs"], Float[Array, "pairs"]]:
     """phi_chi of every pair: how far the second atom is a neighbour of the first, and vice versa.
 

@@ -3,13 +3,48 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import jaxtyping
 import pytest
+
+from so3krates_lite.errors import UserError
 
 # A process may map only so much code (65,530 pieces on Linux, where it dies beyond), and every
 # compiled program takes a hundred or more.
 MOST_MAPS = 20_000
+
+
+# Annotations are checked at run time (pyproject.toml, --jaxtyping-packages). Where a test hands in
+# something wrong to see our own message, that has to come first: inside `pytest.raises(UserError)`,
+# and in a test with the fixture `unchecked`, nothing is checked.
+@contextmanager
+def checks_off() -> Iterator[None]:
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", before)
+
+
+_raises = pytest.raises
+
+
+@contextmanager
+def raises(expected: Any, **more: Any) -> Iterator[pytest.ExceptionInfo]:
+    if expected is UserError:
+        with _raises(expected, **more) as caught, checks_off():
+            yield caught
+    else:
+        with _raises(expected, **more) as caught:
+            yield caught
+
+
+pytest.raises = raises
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -22,6 +57,13 @@ def room_for_programs():
 
         jax.clear_caches()
         gc.collect()
+
+
+@pytest.fixture
+def unchecked():
+    """Check no annotations: for what is taken although no annotation promises it."""
+    with checks_off():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -39,6 +39,7 @@ def test_impossible_setting_is_named(setting):
         So3kratesConfig(**setting)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_numpy_numbers_are_numbers():
     config = So3kratesConfig(features=np.int64(24), degrees=[np.int64(1), 2], cutoff=np.float64(4))
     assert config.degrees == (1, 2)

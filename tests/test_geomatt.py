@@ -41,7 +41,7 @@ def original(name: str) -> tuple[GeomAttConfig, dict, dict[str, np.ndarray]]:
     }
     config = replace(
         SMALL,
-        orders=tuple(values["orders"]),
+        orders=tuple(values["orders"].tolist()),
         gamma=20.0,
         shared=name == "shared",
     )

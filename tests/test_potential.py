@@ -263,7 +263,7 @@ def test_impossible_settings_are_named_with_what_is_expected(settings, message):
 
 @pytest.mark.parametrize("variant", ["paper", "v0.3"])
 def test_a_configuration_reads_back_from_plain_values(variant):
-    config = So3kratesConfig(variant=variant, degrees=[0, 1], heads=2, features=16)
+    config = So3kratesConfig(variant=variant, degrees=(0, 1), heads=2, features=16)
     assert So3kratesConfig.from_dict(config.to_dict()) == config
     assert hash(So3kratesConfig.from_dict(config.to_dict())) == hash(config)
 

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "so3krates_lite"
 
 # From the ground up. What stands in one line may not import one another, whatever is above it.
 FLOORS = (
-    {"errors"},
+    {"errors", "arrays"},
     {"units", "config", "runtime"},
     {"structures"},
     {"safe", "basis", "embedding", "filters", "datasets", "passes"},

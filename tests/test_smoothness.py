@@ -114,5 +114,5 @@ def test_a_smooth_length_is_the_length_less_its_tip():
 
 
 def test_a_smooth_length_loses_no_digit_near_zero():
-    square = np.float32(1e-10)
+    square = np.array(1e-10, np.float32)
     assert float(smooth_sqrt(square)) == pytest.approx(1e-10 / (2 * ROUNDED), rel=1e-6)

@@ -112,7 +112,7 @@ def seed_number(text: str) -> int:
     return int(text)
 
 
-def folder_to_write(text: str) -> Path:
+def folder_to_write(text: str | Path) -> Path:
     """A folder to write in, refused before the work rather than after it."""
     path = Path(text)
     standing = next(place for place in (path, *path.parents) if place.exists())

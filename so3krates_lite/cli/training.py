@@ -113,6 +113,7 @@ def _add_fields(group, cls: type, options: tuple[str, ...]) -> None:
 
 def _chosen(options: argparse.Namespace, names: Iterable[str]) -> dict:
     values = {name: getattr(options, name) for name in names}
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     return {name: value for name, value in values.items() if value is not None}
 
 

@@ -118,7 +118,7 @@ def check_plausible(frames: Frames) -> None:
 # -- the tests ------------------------------------------------------------------------------------
 
 
-def _check_apart(sample: Frames, frame: Int[np.ndarray, " frames"]) -> None:
+def _check_apart(sample: Frames, frame: Int[np.ndarray, "frames"]) -> None:
     for k in range(len(sample)):
         places, count = np.unique(sample.positions[k, sample.mask[k]], axis=0, return_counts=True)
         if (count > 1).any():
@@ -232,7 +232,7 @@ def _wrong_sign(found: str) -> UserError:
 # -- helpers --------------------------------------------------------------------------------------
 
 
-def _sample(frames: Frames) -> Int[np.ndarray, " frames"]:
+def _sample(frames: Frames) -> Int[np.ndarray, "frames"]:
     """Numbers of the frames to look at: all of few, else blocks from the whole of the set."""
     n = len(frames)
     if n <= N_BLOCKS * BLOCK:

@@ -60,7 +60,7 @@ def _chosen(frames: Frames, carbons: int, group: int) -> Frames:
     return frames[chosen]
 
 
-def dihedral_of(frames: Frames) -> Float[np.ndarray, " frames"]:
+def dihedral_of(frames: Frames) -> Float[np.ndarray, "frames"]:
     """Angle between the planes of the two CH2 groups in degrees, from 0 to below 180.
 
     It is measured about the line from the first to the last carbon, from the line through the
@@ -83,7 +83,7 @@ def dihedral_of(frames: Frames) -> Float[np.ndarray, " frames"]:
     return angles
 
 
-def cumulene(carbons: int, dihedral: float, shape: Float[np.ndarray, " parameters"]) -> Atoms:
+def cumulene(carbons: int, dihedral: float, shape: Float[np.ndarray, "parameters"]) -> Atoms:
     """A straight chain.
 
     Args:
@@ -107,8 +107,8 @@ def cumulene(carbons: int, dihedral: float, shape: Float[np.ndarray, " parameter
 
 
 def relaxed_shape(
-    carbons: int, dihedral: float, start: Float[np.ndarray, " parameters"] | None = None
-) -> Float[np.ndarray, " parameters"]:
+    carbons: int, dihedral: float, start: Float[np.ndarray, "parameters"] | None = None
+) -> Float[np.ndarray, "parameters"]:
     """The `cumulene` shape of least energy at a fixed angle."""
     from scipy.optimize import minimize
 

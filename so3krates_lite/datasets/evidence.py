@@ -111,7 +111,7 @@ def _neighbours(frames: Frames) -> Iterator[tuple[int, np.ndarray, np.ndarray, n
 
 def _changes_and_work(
     frames: Frames,
-) -> tuple[Float[np.ndarray, " pairs"], Float[np.ndarray, " pairs"]]:
+) -> tuple[Float[np.ndarray, "pairs"], Float[np.ndarray, "pairs"]]:
     """Energy differences, and the work of the forces, between similar frames.
 
     Each frame is paired with the most similar one of its composition and charge, after turning that
@@ -140,7 +140,7 @@ def _changes_and_work(
     return np.concatenate(changes), np.concatenate(works)
 
 
-def _line(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> tuple[float, float]:
+def _line(x: Float[np.ndarray, "n"], y: Float[np.ndarray, "n"]) -> tuple[float, float]:
     """Slope of y over x through the origin, and their correlation; x is not all zero."""
     product, squares = x @ y, (x @ x) * (y @ y)
     return float(product / (x @ x)), float(product / np.sqrt(squares)) if squares else 0.0
@@ -157,7 +157,7 @@ def _energy_scatter(frames: Frames) -> float:
     return float(np.sqrt(square / expected))
 
 
-def _alike(frames: Frames) -> list[Int[np.ndarray, " members"]]:
+def _alike(frames: Frames) -> list[Int[np.ndarray, "_members"]]:
     """Frames of the same atoms in the same order, the same charge and spin."""
     key = frames.numbers.astype(float)
     for extra in (frames.total_charge, frames.spin_multiplicity):

@@ -50,7 +50,7 @@ def reference_calculator(
 def label(
     structure: Atoms,
     charge: int,
-    positions: Sequence[Float[np.ndarray, "atoms 3"]],
+    positions: Sequence[np.ndarray] | Float[np.ndarray, "frames atoms 3"],
     electronic_temperature: float = 300.0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Energies (eV), forces (eV/Å) and atomic charges (e) at given positions (Å)."""
@@ -146,7 +146,7 @@ class Topology:
     bonded: Bool[np.ndarray, "atoms atoms"]
     longest: Float[np.ndarray, "atoms atoms"]  # Å, for bonded pairs
     shortest: Float[np.ndarray, "atoms atoms"]  # Å, for unbonded pairs
-    pairs: tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]
+    pairs: tuple[Int[np.ndarray, "pairs"], Int[np.ndarray, "pairs"]]
 
     @staticmethod
     def of(atoms: Atoms) -> Topology:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Int
+from numpy.typing import ArrayLike
 
 from so3krates_lite.errors import UserError
 from so3krates_lite.runtime.files import check_version, load_npz, save_npz, write_atomically
@@ -25,7 +26,7 @@ FORMAT_VERSION = 1
 N_STRATA = 10
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Split:
     """Frame numbers of the three sets, disjoint by construction.
 
@@ -33,17 +34,22 @@ class Split:
         UserError: a frame occurs twice or is negative, or there are no training frames.
     """
 
-    train: Int[np.ndarray, " train"]
-    valid: Int[np.ndarray, " valid"]
-    test: Int[np.ndarray, " test"]
+    train: Int[np.ndarray, "train"]
+    valid: Int[np.ndarray, "valid"]
+    test: Int[np.ndarray, "test"]
     seed: int
     strategy: str
 
-    def __post_init__(self) -> None:
-        for name in ("train", "valid", "test"):
-            index = np.array(getattr(self, name), dtype=np.int64).reshape(-1)
+    # written out, since it takes more types than the fields hold
+    def __init__(
+        self, train: ArrayLike, valid: ArrayLike, test: ArrayLike, seed: int, strategy: str
+    ) -> None:
+        for name, frames in (("train", train), ("valid", valid), ("test", test)):
+            index = np.array(frames, dtype=np.int64).reshape(-1)
             index.flags.writeable = False
             object.__setattr__(self, name, index)
+        object.__setattr__(self, "seed", seed)
+        object.__setattr__(self, "strategy", strategy)
         every = np.concatenate([self.train, self.valid, self.test])
         values, counts = np.unique(every, return_counts=True)
         if len(self.train) == 0:
@@ -67,7 +73,7 @@ class Split:
                 f"to other data, or to more of it"
             )
 
-    def without(self, frames: Bool[np.ndarray, " frames"]) -> Split:
+    def without(self, frames: Bool[np.ndarray, "frames"]) -> Split:
         """The split without the chosen frames."""
         kept = {n: getattr(self, n) for n in ("train", "valid", "test")}
         return replace(self, **{name: part[~frames[part]] for name, part in kept.items()})

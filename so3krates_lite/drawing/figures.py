@@ -92,7 +92,7 @@ def cutoff_curve(record: AttentionRecord, points: int = 120) -> tuple[np.ndarray
     return r, np.asarray(cosine_cutoff(r, record.cutoff), float)
 
 
-def reach_of(record: AttentionRecord, distance: Float[np.ndarray, " pairs"]) -> float:
+def reach_of(record: AttentionRecord, distance: Float[np.ndarray, "pairs"]) -> float:
     """Å to show of a distance axis: all pairs, and the cutoff, if there is one."""
     return float(np.max(distance, initial=record.cutoff if np.isfinite(record.cutoff) else 1.0))
 

@@ -119,7 +119,7 @@ def molecule_mesh(picture: Scene) -> go.Mesh3d:
 
 def attention_mesh(
     picture: Scene,
-    values: Float[np.ndarray, " pairs"],
+    values: Float[np.ndarray, "pairs"],
     limit: float,
     keep: np.ndarray,
     *,

@@ -61,7 +61,7 @@ def atom_radius(number: int) -> float:
 
 
 def find_bonds(
-    numbers: Int[np.ndarray, " atoms"], positions: Float[np.ndarray, "atoms 3"], slack: float = 1.2
+    numbers: Int[np.ndarray, "atoms"], positions: Float[np.ndarray, "atoms 3"], slack: float = 1.2
 ) -> Int[np.ndarray, "bonds 2"]:
     """Pairs i < j nearer than ``slack`` times the sum of their covalent radii. Å."""
     from ase.data import covalent_radii
@@ -76,13 +76,13 @@ def find_bonds(
 class Scene:
     """One frame, ready to be drawn: centred positions (Å), bonds, tubes and the best view."""
 
-    numbers: Int[np.ndarray, " atoms"]
+    numbers: Int[np.ndarray, "atoms"]
     labels: list[str]
     positions: Float[np.ndarray, "atoms 3"]
     bonds: Int[np.ndarray, "bonds 2"]
-    pairs: Int[np.ndarray, " pairs"]
-    receiver: Int[np.ndarray, " pairs"]
-    sender: Int[np.ndarray, " pairs"]
+    pairs: Int[np.ndarray, "pairs"]
+    receiver: Int[np.ndarray, "pairs"]
+    sender: Int[np.ndarray, "pairs"]
     tubes: Tubes
     view: Float[np.ndarray, "3 3"]  # rows: to the right, up, towards the eye
     half: float  # Å, half the edge of the cube that holds everything
@@ -140,7 +140,7 @@ def is_large(values: Float[np.ndarray, " pairs"], limit: float, threshold: float
 
 def chosen_pairs(
     picture: Scene,
-    values: Float[np.ndarray, " pairs"],
+    values: Float[np.ndarray, "pairs"],
     limit: float,
     threshold: float = 0.05,
     atom: int | None = None,

@@ -109,9 +109,9 @@ def comparison(
 
 
 def causal_figure(
-    attention: Float[np.ndarray, " pairs"],
-    effect: Float[np.ndarray, " pairs"],
-    sensitivity: Float[np.ndarray, " pairs"] | None = None,
+    attention: Float[np.ndarray, "pairs"],
+    effect: Float[np.ndarray, "pairs"],
+    sensitivity: Float[np.ndarray, "pairs"] | None = None,
     labels: Sequence[str] | None = None,
     *,
     effect_name: str = "effect of switching it off on the forces (eV/Å)",

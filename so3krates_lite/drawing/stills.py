@@ -203,7 +203,7 @@ def draw_molecule(
 def draw_attention(
     ax: Axes,
     picture: Scene,
-    values: Float[np.ndarray, " pairs"],
+    values: Float[np.ndarray, "pairs"],
     limit: float,
     keep: np.ndarray,
     view: Float[np.ndarray, "3 3"] | None = None,
@@ -264,8 +264,8 @@ def molecule_image(
 
 def draw_sphc(
     ax: Axes,
-    place: Float[np.ndarray, " 2"],
-    chi: Float[np.ndarray, " m_tot"],
+    place: Float[np.ndarray, "2"],
+    chi: Float[np.ndarray, "m_tot"],
     degrees: tuple[int, ...],
     view: Float[np.ndarray, "3 3"],
     scale: float = 1.0,

@@ -61,7 +61,7 @@ class Tubes:
     """Every directed pair's curve and the shape around it; vertex = centre + width · offset, Å."""
 
     path: Float[np.ndarray, "pairs rings 3"]
-    taper: Float[np.ndarray, " rings"]
+    taper: Float[np.ndarray, "rings"]
     offset: Float[np.ndarray, "pairs rings sides 3"]
     faces: Int[np.ndarray, "faces 3"]
 
@@ -69,7 +69,7 @@ class Tubes:
 def attention_tubes(
     start: Float[np.ndarray, "pairs 3"],
     vector: Float[np.ndarray, "pairs 3"],
-    centre: Float[np.ndarray, " 3"],
+    centre: Float[np.ndarray, "3"],
 ) -> Tubes:
     """Curves from each receiver (``start``) along ``vector`` to its sender.
 

@@ -76,9 +76,9 @@ class Curve:
     carbons: int
     model: str
     seed: int
-    dihedral: Float[np.ndarray, " angles"]
-    energy: Float[np.ndarray, " angles"]
-    reference: Float[np.ndarray, " angles"]
+    dihedral: Float[np.ndarray, "angles"]
+    energy: Float[np.ndarray, "angles"]
+    reference: Float[np.ndarray, "angles"]
     energy_mae: float
     force_mae: float
     minutes: float

@@ -45,7 +45,7 @@ def title_of(record: AttentionRecord, state: ViewState) -> str:
     return f"{state.block} attention, layer {state.layer} · {channel}"
 
 
-def values_of(record: AttentionRecord, state: ViewState) -> Float[np.ndarray, " pairs"]:
+def values_of(record: AttentionRecord, state: ViewState) -> Float[np.ndarray, "pairs"]:
     """The shown number of each directed pair of the state's frame."""
     return record.select(state.block, state.layer, state.channel, state.quantity, state.frame)
 
@@ -248,10 +248,10 @@ def distance_data(
 
 
 def points(
-    x: Float[np.ndarray, " pairs"],
-    y: Float[np.ndarray, " pairs"],
-    receiver: Int[np.ndarray, " pairs"],
-    sender: Int[np.ndarray, " pairs"],
+    x: Float[np.ndarray, "pairs"],
+    y: Float[np.ndarray, "pairs"],
+    receiver: Int[np.ndarray, "pairs"],
+    sender: Int[np.ndarray, "pairs"],
     **more: Any,
 ) -> dict[str, Any]:
     """Directed pairs as points; ``more`` are titles, the scale, and what differs from all alike."""

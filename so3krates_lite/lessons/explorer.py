@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from so3krates_lite.lessons.feedback import (
     Attempt,
@@ -19,7 +20,7 @@ def _compare(
     result: object,
     right: np.ndarray,
     what: str,
-    mistakes: dict[str, np.ndarray],
+    mistakes: dict[str, ArrayLike],
 ) -> None:
     """Refuse a known mistake, a wrong shape, or what is not equal; ``what`` the numbers are."""
     if not same(result, right):

@@ -188,7 +188,7 @@ def check_silence(silence: Attempt) -> str:
 
 
 def filter_slider(
-    distance: Float[np.ndarray, " points"],
+    distance: Float[np.ndarray, "points"],
     curves: Mapping[str, Float[np.ndarray, "points features"]],
     seen: tuple[float, float],
 ) -> go.Figure:
@@ -231,8 +231,8 @@ def filter_slider(
 
 
 def filter_map(
-    distance: Float[np.ndarray, " points"],
-    n: Float[np.ndarray, " levels"],
+    distance: Float[np.ndarray, "points"],
+    n: Float[np.ndarray, "levels"],
     maps: Sequence[Float[np.ndarray, "levels points"]],
     names: Sequence[str],
     degree: int,

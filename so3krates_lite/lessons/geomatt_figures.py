@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 def overlap_figure(
-    grid: Float[np.ndarray, " D"],
+    grid: Float[np.ndarray, "D"],
     gamma: float,
-    distances: Float[np.ndarray, " points"],
+    distances: Float[np.ndarray, "points"],
     learned: Float[np.ndarray, "layers points"],
     every: int = 15,
 ) -> go.Figure:
@@ -82,7 +82,7 @@ def draw_chains(
     picture: Scene,
     i: int,
     j: int,
-    values: Float[np.ndarray, " atoms"],
+    values: Float[np.ndarray, "atoms"],
     limit: float | None = None,
 ) -> None:
     """A molecule with the chains from atom i over each atom l to atom j, as wide as they count.

@@ -169,7 +169,7 @@ def check_mirror_signs(mirror_signs: Attempt) -> str:
     return "(-1)^(l+m): the inversion, and half a turn about z."
 
 
-def arrangements() -> dict[str, Float[np.ndarray, "neighbours 3"]]:
+def arrangements() -> dict[str, Float[np.ndarray, "_neighbours 3"]]:
     """Directions of length one from an atom to its neighbours, for the regular arrangements."""
     corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], float)
     angle = 2 * np.pi * np.arange(3) / 3

@@ -55,7 +55,7 @@ def _few_shades(rgb: np.ndarray) -> np.ndarray:
 
 def draw_sphere(
     ax: Axes,
-    coefficients: Float[np.ndarray, " m_tot"],
+    coefficients: Float[np.ndarray, "m_tot"],
     degrees: Sequence[int],
     limit: float | None = None,
     points: Float[np.ndarray, "points 3"] | None = None,
@@ -91,7 +91,7 @@ def draw_sphere(
 
 def draw_lobes(
     ax: Axes,
-    coefficients: Float[np.ndarray, " m_tot"],
+    coefficients: Float[np.ndarray, "m_tot"],
     degrees: Sequence[int],
     place: tuple[float, float] = (0.0, 0.0),
     scale: float = 1.0,
@@ -213,7 +213,7 @@ def sphere_figure(
     return styled(figure, height=500, margin={"l": 8, "r": 20, "t": 12, "b": 40})
 
 
-def _signs(values: Float[np.ndarray, " m_tot"]) -> list[str]:
+def _signs(values: Float[np.ndarray, "m_tot"]) -> list[str]:
     return [NEGATIVE if v < 0 else POSITIVE for v in values]
 
 

@@ -107,10 +107,10 @@ def basis_slider(distances: Sequence[float], number: int, cutoff: float) -> go.F
 
 
 def pair_kinds(
-    numbers: Int[np.ndarray, " atoms"],
-    first: Int[np.ndarray, " pairs"],
-    second: Int[np.ndarray, " pairs"],
-) -> tuple[list[str], Int[np.ndarray, " pairs"]]:
+    numbers: Int[np.ndarray, "atoms"],
+    first: Int[np.ndarray, "pairs"],
+    second: Int[np.ndarray, "pairs"],
+) -> tuple[list[str], Int[np.ndarray, "pairs"]]:
     """Names of the element pairs that occur, such as ``C–H``, and which of them each pair is.
 
     Carbon comes first, then the heavier element.

@@ -45,7 +45,7 @@ def separated(lines: Float[np.ndarray, "lines points 3"]) -> Float[np.ndarray, "
     return np.pad(lines, ((0, 0), (0, 1), (0, 0)), constant_values=np.nan).reshape(-1, 3)
 
 
-def without_nan(values: Float[np.ndarray, " points"]) -> list[float | None]:
+def without_nan(values: Float[np.ndarray, "points"]) -> list[float | None]:
     """Plain numbers, None in place of NaN."""
     return [None if np.isnan(v) else float(v) for v in values]
 

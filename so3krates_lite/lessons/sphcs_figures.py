@@ -34,7 +34,7 @@ def _sphere(degrees: tuple[int, ...], fineness: int) -> tuple[np.ndarray, np.nda
 
 
 def shape_surface(
-    chi: Float[np.ndarray, " m_tot"], degrees: tuple[int, ...], scale: float, fineness: int
+    chi: Float[np.ndarray, "m_tot"], degrees: tuple[int, ...], scale: float, fineness: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Vertices, faces and values of the shape of an SPHC vector: |value| away in each direction."""
     sphere, faces, Y = _sphere(tuple(degrees), fineness)
@@ -44,8 +44,8 @@ def shape_surface(
 
 def draw_shape(
     ax: Axes,
-    place: Float[np.ndarray, " 3"],
-    chi: Float[np.ndarray, " m_tot"],
+    place: Float[np.ndarray, "3"],
+    chi: Float[np.ndarray, "m_tot"],
     degrees: tuple[int, ...],
     view: Float[np.ndarray, "3 3"],
     scale: float = 1.0,
@@ -164,7 +164,7 @@ def _lamp(picture: Scene) -> dict[str, float]:
 
 def _molecule(
     picture: Scene,
-    chosen: Bool[np.ndarray, " atoms"] | None = None,
+    chosen: Bool[np.ndarray, "atoms"] | None = None,
     opacity: float = 1.0,
     size: float = 0.55,
 ) -> list[go.Scatter3d | go.Mesh3d]:
@@ -214,11 +214,11 @@ def _molecule(
 
 
 def two_distances_figure(
-    distance: Float[np.ndarray, " pairs"],
-    sphc_distance: Float[np.ndarray, " pairs"],
+    distance: Float[np.ndarray, "pairs"],
+    sphc_distance: Float[np.ndarray, "pairs"],
     names: Sequence[str],
     cutoff: float,
-    kinds: Mapping[str, Bool[np.ndarray, " pairs"]],
+    kinds: Mapping[str, Bool[np.ndarray, "pairs"]],
 ) -> go.Figure:
     """Every pair of atoms by its distance in space and in SPHC space; the pointer names it.
 

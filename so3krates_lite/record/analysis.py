@@ -31,8 +31,9 @@ from jaxtyping import Float
 from so3krates_lite.errors import UserError
 from so3krates_lite.record.attention_record import AttentionRecord
 from so3krates_lite.record.blocks import BLOCKS
+from so3krates_lite.record.parts import Whole
 
-Choice = int | str | None
+Choice = Whole | str | None
 
 REDUCTIONS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
     "sum": lambda values, axis: values.sum(axis),
@@ -199,8 +200,8 @@ def _per_atom(record, block, quantity, layer, channel, end: str) -> np.ndarray:
 
 def series(
     record: AttentionRecord,
-    receiver: int | None = None,
-    sender: int | None = None,
+    receiver: Whole | None = None,
+    sender: Whole | None = None,
     *,
     block: str | None = None,
     quantity: str = "weighted",
@@ -229,7 +230,7 @@ def series(
     return out
 
 
-def _atom(record: AttentionRecord, atom: int) -> int:
+def _atom(record: AttentionRecord, atom: Whole) -> int:
     """A real atom of every frame, counted from 0."""
     if not 0 <= atom < record.numbers.shape[1] or (record.numbers[:, atom] == 0).any():
         fewest = min((record.n_atoms(k) for k in range(len(record))), default=0)
@@ -238,8 +239,8 @@ def _atom(record: AttentionRecord, atom: int) -> int:
 
 
 def dihedral(
-    record: AttentionRecord, i: int, j: int, k: int, l: int
-) -> Float[np.ndarray, " frames"]:
+    record: AttentionRecord, i: Whole, j: Whole, k: Whole, l: Whole
+) -> Float[np.ndarray, "frames"]:
     """Angle of the planes ijk and jkl in degrees, -180 to 180; positive: clockwise along j to k.
 
     From the positions as they stand, without periodic images. NaN where three atoms of the four are
@@ -263,7 +264,7 @@ def sphc_distances(
     block: str | None = None,
     *,
     layer: Choice = None,
-    frame: int | None = None,
+    frame: Whole | None = None,
 ) -> Float[np.ndarray, "*layers pairs"]:
     """X_ij = |chi_j - chi_i| at the input of each layer, for the pairs of any block; no unit.
 
@@ -281,7 +282,7 @@ def sphc_distances(
     if block == "spherical":
         return combined(record.spherical.sphc_distance[:, keep], layer, 0, "layer")
     chi = record.sphc[:-1]
-    if isinstance(layer, int | np.integer):  # the others need not be computed
+    if isinstance(layer, Whole):  # the others need not be computed
         chi, layer = combined(chi, layer, 0, "layer")[None], 0
     frames, sender, receiver = pairs.frame[keep], pairs.sender[keep], pairs.receiver[keep]
     distance = np.linalg.norm(chi[:, frames, sender] - chi[:, frames, receiver], axis=-1)
@@ -343,7 +344,7 @@ def difference(
     sides, elements = [], []
     for record, choice in ((a, choose_a), (b, choose_b)):
         choice = Choices.of(choice, record)
-        frame = choice.frame if isinstance(choice.frame, int | np.integer) else 0
+        frame = choice.frame if isinstance(choice.frame, Whole) else 0
         values = matrix(record, **choice._asdict())
         elements.append(record.numbers[frame][: len(values)])
         sides.append(values / ((choice.limit(record) or 1.0) if relative else 1.0))
@@ -360,7 +361,7 @@ def pair_difference(
     b: AttentionRecord,
     choose_a: Mapping[str, Any] | None = None,
     choose_b: Mapping[str, Any] | None = None,
-) -> Float[np.ndarray, " pairs"]:
+) -> Float[np.ndarray, "pairs"]:
     """The same for each directed pair of all frames, where both list the same pairs.
 
     Arguments as of `difference`, without frames. A UserError says if the pairs are not the same.
@@ -384,7 +385,7 @@ def pair_difference(
 
 
 def path_sum(
-    record: AttentionRecord, frame: int = 0, block: str | None = None, *, channel: Choice = "sum"
+    record: AttentionRecord, frame: Whole = 0, block: str | None = None, *, channel: Choice = "sum"
 ) -> Float[np.ndarray, "atoms atoms"]:
     """P = (1 + A_L) … (1 + A_2) (1 + A_1) - 1: how an atom reaches another through all layers.
 

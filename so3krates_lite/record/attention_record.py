@@ -52,6 +52,7 @@ from so3krates_lite.record.parts import (
     BlockAttention,
     DirectedPairs,
     SphericalAttention,
+    Whole,
     checked,
 )
 from so3krates_lite.runtime.files import load_npz, save_npz
@@ -91,7 +92,7 @@ class AttentionRecord(DirectedPairs):
     degrees: tuple[int, ...] = ()
     feature: BlockAttention | None = None
     geometric: BlockAttention | None = None
-    sphc: Float[np.ndarray, "layers+1 frames atoms m_tot"] | None = None
+    sphc: Float[np.ndarray, "states frames atoms m_tot"] | None = None
     spherical: SphericalAttention | None = None
     correlation: BlockAttention | None = None
     orders: tuple[int, ...] = ()
@@ -155,7 +156,7 @@ class AttentionRecord(DirectedPairs):
             raise UserError(f"{what}: choose one of {', '.join(self.blocks)}.")
         return self.spherical.attention if block == "spherical" else getattr(self, block)
 
-    def n_atoms(self, frame: int = 0) -> int:
+    def n_atoms(self, frame: Whole = 0) -> int:
         """Number of real atoms of a frame."""
         return int((self.numbers[self._frame(frame)] > 0).sum())
 
@@ -178,18 +179,18 @@ class AttentionRecord(DirectedPairs):
         self.attention(block)  # refuses a block that the record does not have
         return self.spherical if block == "spherical" else self
 
-    def pairs(self, frame: int, block: str | None = None) -> Int[np.ndarray, " pairs_of_frame"]:
+    def pairs(self, frame: Whole, block: str | None = None) -> Int[np.ndarray, "pairs_of_frame"]:
         """Where the directed pairs of one frame stand in the list of the block."""
         return np.flatnonzero(self.neighbours(block).frame == self._frame(frame))
 
     def select(
         self,
         block: str | None = None,
-        layer: int = 0,
-        channel: int = 0,
+        layer: Whole = 0,
+        channel: Whole = 0,
         quantity: str = "weighted",
-        frame: int | None = None,
-    ) -> Float[np.ndarray, " pairs"]:
+        frame: Whole | None = None,
+    ) -> Float[np.ndarray, "pairs"]:
         """One signed number per directed pair of the block, of all frames or of one.
 
         ``layer``, ``channel`` and ``frame`` count from 0; negative ones count from the end.
@@ -205,10 +206,10 @@ class AttentionRecord(DirectedPairs):
 
     def matrix(
         self,
-        frame: int = 0,
+        frame: Whole = 0,
         block: str | None = None,
-        layer: int = 0,
-        channel: int = 0,
+        layer: Whole = 0,
+        channel: Whole = 0,
         quantity: str = "weighted",
     ) -> Float[np.ndarray, "atoms atoms"]:
         """The pairs of one frame as [receiver, sender], 0 where there is no pair.
@@ -227,7 +228,9 @@ class AttentionRecord(DirectedPairs):
         values = self._quantity(block, quantity)
         return float(np.abs(values).max()) if values.size else 0.0
 
-    def frames(self, index: int | slice | Sequence[int]) -> AttentionRecord:
+    def frames(
+        self, index: Whole | slice | Sequence[int] | Int[np.ndarray, "frames"]
+    ) -> AttentionRecord:
         """The record of some frames, in the order asked for; an int gives a record of one."""
         if isinstance(index, slice):
             chosen = np.arange(len(self))[index]
@@ -283,11 +286,11 @@ class AttentionRecord(DirectedPairs):
                 f"'{path}' lacks {missing.args[0]}: it was not written completely."
             ) from None
 
-    def _frame(self, frame: int) -> int:
+    def _frame(self, frame: Whole) -> int:
         size = len(self)
         if not -size <= frame < size:
             raise UserError(f"Frame {frame} does not exist: the record has {size} frame(s).")
-        return frame % size
+        return int(frame % size)
 
     def _quantity(self, block: str | None, quantity: str) -> np.ndarray:
         if quantity not in QUANTITIES:
@@ -324,7 +327,12 @@ def _built(cls: type, arrays: dict[str, np.ndarray], prefix: str = ""):
         name = prefix + field.name
         if field.name not in _PARTS:
             if field.default is MISSING or name in arrays:
-                values[field.name] = arrays[name]
+                value = arrays[name]
+                if field.name == "cutoff":
+                    value = float(value)
+                elif field.name in ("degrees", "orders"):
+                    value = tuple(value.tolist())
+                values[field.name] = value
         elif field.default is MISSING or any(key.startswith(f"{name}.") for key in arrays):
             values[field.name] = _built(_PARTS[field.name], arrays, f"{name}.")
     return cls(**values)

@@ -126,7 +126,7 @@ class DirectedView(NamedTuple):
 
 
 def joined(
-    records: list[AttentionRecord], places: list[Int[np.ndarray, "frames"]]
+    records: list[AttentionRecord], places: list[Int[np.ndarray, "_frames"]]
 ) -> AttentionRecord:
     """One record of all frames from those of parts of them, whose frames belong at ``places``."""
     if len(records) == 1:

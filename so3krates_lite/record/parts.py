@@ -36,6 +36,9 @@ def checked(name: str, value, shape: tuple[int | None, ...], kind: str) -> np.nd
     return array
 
 
+Whole = int | np.integer  # a number of an atom, of a layer, …
+
+
 @dataclass(frozen=True, eq=False)
 class BlockAttention:
     """The three quantities of one block, each of shape (layers, pairs, channels).
@@ -90,10 +93,10 @@ class DirectedPairs:
         vector: Å, from receiver to sender with the periodic image in it, shape (pairs, 3).
     """
 
-    frame: Int[np.ndarray, " pairs"]
-    receiver: Int[np.ndarray, " pairs"]
-    sender: Int[np.ndarray, " pairs"]
-    distance: Float[np.ndarray, " pairs"]
+    frame: Int[np.ndarray, "pairs"]
+    receiver: Int[np.ndarray, "pairs"]
+    sender: Int[np.ndarray, "pairs"]
+    distance: Float[np.ndarray, "pairs"]
     vector: Float[np.ndarray, "pairs 3"]
 
     @property
@@ -133,7 +136,7 @@ class DirectedPairs:
                 f"but a vector of length {length[pair]:.4f} Å."
             )
 
-    def _of_frames(self, chosen: Int[np.ndarray, " frames"]) -> tuple[np.ndarray, dict]:
+    def _of_frames(self, chosen: Int[np.ndarray, "frames"]) -> tuple[np.ndarray, dict]:
         """Where the pairs of ``chosen`` frames stand, and their fields with frames renumbered."""
         where = [np.flatnonzero(self.frame == k) for k in chosen]
         keep = np.concatenate(where) if where else np.zeros(0, dtype=np.int64)

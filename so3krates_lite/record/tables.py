@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
 from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
 
 from so3krates_lite.errors import UserError
 from so3krates_lite.record.analysis import REDUCTIONS, Choice, aggregate, sphc_distances
@@ -65,7 +65,7 @@ def attention_by_distance(
     block: str | None = None,
     quantity: str = "weighted",
     *,
-    bins: int | Sequence[float] = 20,
+    bins: int | ArrayLike = 20,
     layer: Choice = "sum",
     channel: Choice = "sum",
     space: str = "position",
@@ -97,7 +97,7 @@ def attention_by_distance(
 
 
 def binned(
-    x: Float[np.ndarray, " any"], values: Float[np.ndarray, " any"], edges: Sequence[float]
+    x: Float[np.ndarray, "any"], values: Float[np.ndarray, "any"], edges: ArrayLike
 ) -> dict[str, np.ndarray]:
     """``low``, ``high``, ``pairs`` (how many), ``sum``, ``mean``, ``abs_mean``, ``std`` by bin.
 
@@ -117,7 +117,7 @@ def binned(
     }
 
 
-def _one_each(values: np.ndarray) -> Float[np.ndarray, " pairs"]:
+def _one_each(values: np.ndarray) -> Float[np.ndarray, "pairs"]:
     if values.ndim != 1:
         raise UserError(
             "One number per pair is needed here: give layer and channel a number or a way to "
@@ -127,7 +127,7 @@ def _one_each(values: np.ndarray) -> Float[np.ndarray, " pairs"]:
 
 
 def _statistics(
-    values: np.ndarray, group: Int[np.ndarray, " pairs"], groups: int
+    values: np.ndarray, group: Int[np.ndarray, "pairs"], groups: int
 ) -> dict[str, np.ndarray]:
     def total(weights: np.ndarray) -> np.ndarray:
         return np.bincount(group, weights, minlength=groups)
@@ -286,7 +286,7 @@ def from_xarray(dataset: xr.Dataset) -> AttentionRecord:
         whole["spherical"] = SphericalAttention(**far, attention=attention)
     whole |= {block: BlockAttention(**part) for block, part in parts.items()}
     for name in ("degree", "order"):
-        whole[f"{name}s"] = tuple(dataset[name].values) if name in dataset.coords else ()
+        whole[f"{name}s"] = tuple(dataset[name].values.tolist()) if name in dataset.coords else ()
     return AttentionRecord(cutoff=float(dataset.attrs["cutoff"]), **whole)
 
 

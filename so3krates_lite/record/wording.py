@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Int
 
 from so3krates_lite.errors import UserError
 from so3krates_lite.record.attention_record import AttentionRecord
@@ -15,7 +16,7 @@ FORMULA = {name: block.formula for name, block in BLOCKS.items()}
 AXIS = {name: block.axis for name, block in BLOCKS.items()}
 
 
-def atom_labels(numbers: Sequence[int]) -> list[str]:
+def atom_labels(numbers: Sequence[int] | Int[np.ndarray, "atoms"]) -> list[str]:
     """Element and index, counted from 0 as in the arrays: ``C0``, ``C1``, ``O2`` …"""
     from ase.data import chemical_symbols
 

@@ -199,7 +199,7 @@ class So3kratesCalculator(Calculator):
 
     @staticmethod
     def _has_volume(atoms: Atoms) -> bool:
-        return bool(atoms.pbc.any()) and atoms.cell.rank == 3
+        return bool(atoms.pbc.any() and atoms.cell.rank == 3)
 
     def _list_is_valid(self, atoms: Atoms) -> bool:
         if self._batch is None or not np.array_equal(atoms.numbers, self._numbers):

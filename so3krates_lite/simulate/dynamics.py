@@ -42,7 +42,7 @@ class Relaxation:
     converged: bool  # whether forces, and the stress where the cell moved, came below their limits
 
     @property
-    def largest_force(self) -> Float[np.ndarray, " frames"]:
+    def largest_force(self) -> Float[np.ndarray, "frames"]:
         """The length of the largest force on an atom in each structure, eV/Å."""
         return np.linalg.norm(self.frames.forces, axis=-1).max(axis=1)
 
@@ -53,12 +53,12 @@ class Dynamics:
 
     atoms: Atoms  # the last structure, with velocities and calculator
     frames: Frames  # positions, potential energy and forces of the recorded steps
-    time: Float[np.ndarray, " frames"]  # fs
-    kinetic_energy: Float[np.ndarray, " frames"]  # eV
-    temperature: Float[np.ndarray, " frames"]  # K, of the degrees of freedom that can move
+    time: Float[np.ndarray, "frames"]  # fs
+    kinetic_energy: Float[np.ndarray, "frames"]  # eV
+    temperature: Float[np.ndarray, "frames"]  # K, of the degrees of freedom that can move
 
     @property
-    def total_energy_per_atom(self) -> Float[np.ndarray, " frames"]:
+    def total_energy_per_atom(self) -> Float[np.ndarray, "frames"]:
         """Kinetic and potential energy per atom, eV/atom."""
         return (self.frames.energy + self.kinetic_energy) / self.frames.n_atoms
 
@@ -123,9 +123,10 @@ def relax(
     def arrived() -> bool:
         if np.linalg.norm(moving.get_forces(), axis=1).max() >= fmax:
             return False
-        return (
-            not cell or np.abs(moving.get_stress(voigt=False) + pressure * np.eye(3)).max() < smax
-        )
+        if not cell:
+            return True
+        stress = moving.get_stress(voigt=False) + pressure * np.eye(3)
+        return bool(np.abs(stress).max() < smax)
 
     # ASE's own limit, of forces and stress in one number, is never reached
     converged = any(arrived() for _ in search.irun(fmax=0.0, steps=steps))

@@ -21,7 +21,7 @@ from so3krates_lite.structures.graph import Batch
 
 SPARE = 1.5
 
-Index = Int[np.ndarray, "structures"]
+Index = Int[np.ndarray, "_structures"]  # of one bucket, which differ in length
 
 
 def bucketed_batches(
@@ -53,7 +53,7 @@ def bucketed_batches(
 
 def buckets(sizes: Int[np.ndarray, "structures kinds"]) -> list[Index]:
     """Structures by size: places for atoms, for pairs, … all cost alike."""
-    rung = np.array([round_up(size) for size in sizes.sum(axis=1)])
+    rung = np.array([round_up(size) for size in sizes.sum(axis=1).tolist()])
     groups = [np.flatnonzero(rung == step) for step in np.unique(rung)]
     work = sum(padded(sizes[group]) for group in groups)
     allowed = SPARE * work

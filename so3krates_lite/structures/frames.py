@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from numpy.typing import ArrayLike
 
 from so3krates_lite.errors import UserError
 from so3krates_lite.structures.stated import VOIGT, read_images
@@ -46,7 +47,7 @@ _LAYOUT: dict[str, tuple[type, tuple[str | int, ...]]] = {
 _PER_ATOM = tuple(name for name, (_, shape) in _LAYOUT.items() if "atoms" in shape)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Frames:
     """Structures with their reference values, in eV, Å, eV/Å, eV/Å³ and e.
 
@@ -62,27 +63,43 @@ class Frames:
 
     numbers: Int[np.ndarray, "frames atoms"]  # atomic numbers, 0 = padding
     positions: Float[np.ndarray, "frames atoms 3"]  # Å
-    energy: Float[np.ndarray, " frames"] | None = None  # eV
+    energy: Float[np.ndarray, "frames"] | None = None  # eV
     forces: Float[np.ndarray, "frames atoms 3"] | None = None  # eV/Å
     cell: Float[np.ndarray, "frames 3 3"] | None = None  # Å, rows are lattice vectors
     pbc: Bool[np.ndarray, "frames 3"] | None = None  # given with `cell`; default: all True
     stress: Float[np.ndarray, "frames 3 3"] | None = None  # eV/Å³, dE/dstrain over volume
-    total_charge: Float[np.ndarray, " frames"] | None = None  # e
-    spin_multiplicity: Int[np.ndarray, " frames"] | None = None  # 2S+1
+    total_charge: Float[np.ndarray, "frames"] | None = None  # e
+    spin_multiplicity: Int[np.ndarray, "frames"] | None = None  # 2S+1
     partial_charges: Float[np.ndarray, "frames atoms"] | None = None  # e
-    group: Int[np.ndarray, " frames"] | None = None  # same number: same geometry or molecule
+    group: Int[np.ndarray, "frames"] | None = None  # same number: same geometry or molecule
     info: Mapping[str, str] = field(default_factory=dict)  # name, level of theory, citation, ...
 
-    def __post_init__(self) -> None:
+    # written out, since it takes more types than the fields hold
+    def __init__(
+        self,
+        numbers: ArrayLike,
+        positions: ArrayLike,
+        energy: ArrayLike | None = None,
+        forces: ArrayLike | None = None,
+        cell: ArrayLike | None = None,
+        pbc: ArrayLike | None = None,
+        stress: ArrayLike | None = None,
+        total_charge: ArrayLike | None = None,
+        spin_multiplicity: ArrayLike | None = None,
+        partial_charges: ArrayLike | None = None,
+        group: ArrayLike | None = None,
+        info: Mapping[str, object] | None = None,
+    ) -> None:
+        given = locals()
         for name, (dtype, _) in _LAYOUT.items():
-            value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, _read_only(name, value, dtype))
+            value = given[name]
+            array = None if value is None else _read_only(name, value, dtype)
+            object.__setattr__(self, name, array)
         if self.cell is not None and self.pbc is None:
             everywhere = np.ones((len(self.cell), 3), dtype=bool)
             object.__setattr__(self, "pbc", _read_only("pbc", everywhere, np.bool_))
-        info = {str(key): str(value) for key, value in self.info.items()}
-        object.__setattr__(self, "info", MappingProxyType(info))
+        said = {str(key): str(value) for key, value in (info or {}).items()}
+        object.__setattr__(self, "info", MappingProxyType(said))
         self.validate()
 
     def __reduce__(self) -> tuple:
@@ -101,7 +118,7 @@ class Frames:
         return self.numbers != 0
 
     @property
-    def n_atoms(self) -> Int[np.ndarray, " frames"]:
+    def n_atoms(self) -> Int[np.ndarray, "frames"]:
         """Number of real atoms of each frame."""
         return self.mask.sum(axis=1)
 
@@ -111,7 +128,7 @@ class Frames:
         return self.numbers.shape[1]
 
     @property
-    def elements(self) -> Int[np.ndarray, " elements"]:
+    def elements(self) -> Int[np.ndarray, "elements"]:
         """Atomic numbers that occur, ascending, without padding."""
         found = np.unique(self.numbers)
         return found[found > 0]
@@ -130,14 +147,14 @@ class Frames:
         return f" ({reason})" if reason else ""
 
     def element_counts(
-        self, elements: Sequence[int] | None = None
+        self, elements: ArrayLike | None = None
     ) -> Int[np.ndarray, "frames elements"]:
         """How many atoms of each element a frame holds; columns as in `elements`."""
         wanted = self.elements if elements is None else np.asarray(elements)
         return np.stack([(self.numbers == z).sum(axis=1) for z in wanted], axis=1)
 
     @property
-    def composition(self) -> Int[np.ndarray, " frames"]:
+    def composition(self) -> Int[np.ndarray, "frames"]:
         """A number per frame, from 0; the same where frames hold the same atoms in any order."""
         atoms = np.sort(self.numbers, axis=1)
         return np.unique(atoms, axis=0, return_inverse=True)[1].reshape(-1)

@@ -23,12 +23,13 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
+from so3krates_lite.arrays import AnyArray
 from so3krates_lite.config import ModelConfig
 
 Tree = TypeVar("Tree")
 
 # of the local and, where there is one, of the spherical list
-PairVectors = tuple[Float[Array, "graphs pairs 3"], Float[Array, "graphs far_pairs 3"] | None]
+PairVectors = tuple[Float[AnyArray, "graphs pairs 3"], Float[AnyArray, "graphs far_pairs 3"] | None]
 
 
 @struct.dataclass
@@ -39,10 +40,12 @@ class PairList:
     when the pairs were listed.
     """
 
-    first: Int[Array, "graphs pairs"]
-    second: Int[Array, "graphs pairs"]
-    vector: Float[Array, "graphs pairs 3"]
-    mask: Bool[Array, "graphs pairs"]
+    __no_type_check__ = True  # of the constructor: JAX makes trees of this with all sorts of leaves
+
+    first: Int[AnyArray, "graphs pairs"]
+    second: Int[AnyArray, "graphs pairs"]
+    vector: Float[AnyArray, "graphs pairs 3"]
+    mask: Bool[AnyArray, "graphs pairs"]
 
     @property
     def room(self) -> int:
@@ -63,11 +66,13 @@ class Batch:
     without a spherical neighbourhood.
     """
 
-    numbers: Int[Array, "graphs atoms"]
-    displacement: Float[Array, "graphs atoms 3"]
-    cell: Float[Array, "graphs 3 3"]
-    total_charge: Float[Array, "graphs"]
-    unpaired_electrons: Float[Array, "graphs"]
+    __no_type_check__ = True  # as of `PairList`
+
+    numbers: Int[AnyArray, "graphs atoms"]
+    displacement: Float[AnyArray, "graphs atoms 3"]
+    cell: Float[AnyArray, "graphs 3 3"]
+    total_charge: Float[AnyArray, "graphs"]
+    unpaired_electrons: Float[AnyArray, "graphs"]
     local: PairList
     spherical: PairList | None = None
 
@@ -79,7 +84,7 @@ class Batch:
         return jax.tree.map(lambda leaf: leaf[index], self)
 
     @property
-    def atom_mask(self) -> Bool[Array, "graphs atoms"]:
+    def atom_mask(self) -> Bool[AnyArray, "graphs atoms"]:
         return self.numbers > 0
 
     @property
@@ -92,8 +97,10 @@ class Batch:
 class Pairs:
     """The undirected pairs of a batch, its structures laid end to end."""
 
-    first: Int[Array, "pairs"]
-    second: Int[Array, "pairs"]
+    __no_type_check__ = True  # as of `PairList`
+
+    first: Int[AnyArray, "pairs"]
+    second: Int[AnyArray, "pairs"]
     n_atoms: int = struct.field(pytree_node=False)
 
     @classmethod

@@ -20,6 +20,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Int
 
 from so3krates_lite.errors import UserError
 
@@ -153,7 +154,7 @@ def choose(
     return key, ""
 
 
-def some_lack(lacking: Sequence[int], n: int) -> str:
+def some_lack(lacking: Sequence[int] | Int[np.ndarray, "lacking"], n: int) -> str:
     """The reason that stands where the structures ``lacking``, of ``n``, have no such value."""
     first = ", ".join(map(str, lacking[:3])) + (", …" if len(lacking) > 3 else "")
     return f"{len(lacking)} of {n} structures have none: {first}"

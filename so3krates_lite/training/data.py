@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int
 from so3krates_lite.config import ModelConfig
 from so3krates_lite.passes import structures_per_pass
 from so3krates_lite.potential import total_shift
-from so3krates_lite.structures.buckets import bucketed_batches
+from so3krates_lite.structures.buckets import Index, bucketed_batches
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.structures.graph import Batch
 from so3krates_lite.training.objective import Labelled, Weights, loss_and_gradient
@@ -29,6 +29,8 @@ from so3krates_lite.training.objective import Labelled, Weights, loss_and_gradie
 @struct.dataclass
 class Chosen:
     """Frames of one bucket, by their numbers in it: of each step ``count``, cut into passes."""
+
+    __no_type_check__ = True  # as of `PairList`
 
     index: Int[Array, "steps passes size"]
     count: Int[Array, "steps"]
@@ -49,7 +51,7 @@ class Targets:
         arrays = (energy, forces, np.ones(len(frames)))
         return Labelled(batch, *(array.astype(self.dtype) for array in arrays))
 
-    def buckets(self, frames: Frames) -> list[tuple[Int[np.ndarray, "frames"], Labelled]]:
+    def buckets(self, frames: Frames) -> list[tuple[Index, Labelled]]:
         """Which frames each bucket holds, and they labelled."""
         frames = frames.trimmed()
         batches = bucketed_batches(frames, self.model, dtype=self.dtype)

@@ -104,8 +104,8 @@ def evaluate(
 
 
 def _less_offset(
-    error: Float[np.ndarray, " frames"], frames: Frames
-) -> tuple[Float[np.ndarray, " kept"], Float[np.ndarray, " frames"]]:
+    error: Float[np.ndarray, "frames"], frames: Frames
+) -> tuple[Float[np.ndarray, "kept"], Float[np.ndarray, "frames"]]:
     """Errors less the mean of their composition, where that has more frames than one; the means."""
     kind = frames.composition
     count = np.bincount(kind)
@@ -115,7 +115,7 @@ def _less_offset(
 
 
 def _remark(
-    potential: Potential, frames: Frames, offset: Float[np.ndarray, " frames"], rmse: float
+    potential: Potential, frames: Frames, offset: Float[np.ndarray, "frames"], rmse: float
 ) -> str:
     """That model and data differ, if their levels of theory or the energies themselves say so."""
     advice = "compare forces and energies less offset"

@@ -22,6 +22,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
+from so3krates_lite.arrays import Scalar
 from so3krates_lite.config import ModelConfig, So3kratesConfig
 from so3krates_lite.datasets.splits import Split
 from so3krates_lite.errors import UserError
@@ -62,8 +63,8 @@ class TrainResult:
 class Hyper(struct.PyTreeNode):
     """Settings the compiled epoch takes as numbers, so that changing them compiles nothing anew."""
 
-    clip_norm: float
-    ema_decay: float
+    clip_norm: Scalar
+    ema_decay: Scalar
     weights: Weights
 
 

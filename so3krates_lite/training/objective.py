@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
+from so3krates_lite.arrays import AnyArray, Scalar
 from so3krates_lite.config import ModelConfig
 from so3krates_lite.passes import collect_for_forward, pass_index, structures_per_pass
 from so3krates_lite.potential import energy, energy_and_forces
@@ -32,10 +33,12 @@ class Labelled:
     ``weight`` is 1, or 0 for a structure that only fills up the batch.
     """
 
+    __no_type_check__ = True  # as of `PairList`
+
     batch: Batch
-    energy: Float[Array, "graphs"]
-    forces: Float[Array, "graphs atoms 3"]
-    weight: Float[Array, "graphs"]
+    energy: Float[AnyArray, "graphs"]
+    forces: Float[AnyArray, "graphs atoms 3"]
+    weight: Float[AnyArray, "graphs"]
 
     def __getitem__(self, index) -> Labelled:
         return jax.tree.map(lambda leaf: leaf[index], self)
@@ -44,22 +47,22 @@ class Labelled:
 class Errors(NamedTuple):
     """Sums over a batch, from which means over any set follow."""
 
-    energy_square: Float[Array, ""]
-    energy_absolute: Float[Array, ""]
-    forces_square: Float[Array, ""]
-    forces_absolute: Float[Array, ""]
-    graphs: Float[Array, ""]
-    components: Float[Array, ""]
+    energy_square: Scalar
+    energy_absolute: Scalar
+    forces_square: Scalar
+    forces_absolute: Scalar
+    graphs: Scalar
+    components: Scalar
 
 
 class Weights(NamedTuple):
-    energy: float
-    forces: float
+    energy: Scalar
+    forces: Scalar
 
 
 def errors(
-    predicted_energy: Float[Array, "graphs"],
-    predicted_forces: Float[Array, "graphs atoms 3"],
+    predicted_energy: Float[AnyArray, "graphs"],
+    predicted_forces: Float[AnyArray, "graphs atoms 3"],
     target: Labelled,
 ) -> Errors:
     """Sums of squared and absolute errors; padding counts nowhere."""
@@ -82,7 +85,7 @@ def _numbers(target: Labelled) -> tuple[Float[Array, ""], Float[Array, ""]]:
     return jnp.sum(target.weight), 3 * jnp.sum(real).astype(target.weight.dtype)
 
 
-def loss_of(sums: Errors, weights: Weights) -> Float[Array, ""]:
+def loss_of(sums: Errors, weights: Weights) -> Scalar:
     """weights.energy MSE(E) + weights.forces MSE(F), means over structures and real components."""
     return (
         weights.energy * sums.energy_square / sums.graphs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import optax
 
+from so3krates_lite.arrays import Scalar
 from so3krates_lite.training.config import TrainConfig
 from so3krates_lite.training.muon import Matrices, scale_by_muon
 
@@ -21,7 +22,7 @@ def schedule(config: TrainConfig, steps_per_epoch: int) -> optax.Schedule:
 
 
 def optimiser(
-    clip_norm: float, matrices: Matrices | None = None, size: int = 0
+    clip_norm: Scalar, matrices: Matrices | None = None, size: int = 0
 ) -> optax.GradientTransformation:
     """Clip the global norm of the gradient, then scale by Adam; the step's length comes outside.
 

@@ -8,7 +8,7 @@ import math
 import sys
 import time
 from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from so3krates_lite.training.config import TrainConfig
 from so3krates_lite.units import KCAL_PER_MOL
@@ -16,6 +16,7 @@ from so3krates_lite.units import KCAL_PER_MOL
 Row = dict[str, float]
 
 
+@runtime_checkable
 class Progress(Protocol):
     """What the training loop tells once per epoch."""
 

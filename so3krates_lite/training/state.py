@@ -18,6 +18,7 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float, Int
 
+from so3krates_lite.arrays import Scalar
 from so3krates_lite.runtime.settings import Compiled
 from so3krates_lite.training.config import Optimiser
 from so3krates_lite.training.muon import Matrices, Vector, is_stack_of_matrices
@@ -53,7 +54,7 @@ class Layout:
         """The places of leaves in the order of the vector: what stands first, and the rest."""
         return self.first, tuple(k for k in range(len(self.shapes)) if k not in self.first)
 
-    def optimiser(self, clip_norm: float | Float[Array, ""]) -> optax.GradientTransformation:
+    def optimiser(self, clip_norm: Scalar) -> optax.GradientTransformation:
         """What a gradient in one vector is handed to."""
         size = _in_blocks(sum(math.prod(self.shapes[place]) for place in self.first))
         return optimiser(clip_norm, self.matrices, size)
@@ -106,6 +107,8 @@ def _in_blocks(length: int) -> int:
 class State:
     """Weights, their running mean, the optimiser's state and the number of steps taken."""
 
+    __no_type_check__ = True  # as of `PairList`
+
     weights: Vector
     mean_weights: Vector
     optimiser: optax.OptState
@@ -121,8 +124,8 @@ class State:
         self,
         gradient: dict,
         learning_rate: Float[Array, ""],
-        clip_norm: Float[Array, ""],
-        ema_decay: Float[Array, ""],
+        clip_norm: Scalar,
+        ema_decay: Scalar,
     ) -> tuple[State, Float[Array, ""]]:
         """The state after a step against ``gradient``, and the gradient's norm before clipping."""
         slope = self.layout.in_one_vector(gradient)

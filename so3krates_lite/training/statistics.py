@@ -29,7 +29,7 @@ def element_shift(frames: Frames, mode: str) -> Float[np.ndarray, "elements"]:
         return shift
     elements = frames.elements
     if mode == "isolated":
-        for z in elements:
+        for z in elements.tolist():
             shift[z] = _energy_alone(frames, z)
         return shift
     counts = frames.element_counts(elements).astype(float)

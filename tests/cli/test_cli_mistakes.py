@@ -162,6 +162,7 @@ ARGUMENTS = {
 }
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("mistake", ARGUMENTS)
 def test_wrong_argument_is_named(mistake, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)

@@ -6,6 +6,7 @@ tests below share settings, models and sizes, and keep what was compiled from on
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 from dataclasses import replace
@@ -41,6 +42,7 @@ def programs_are_kept():
 
 def defaults(monkeypatch, function, **changes) -> None:
     """Other defaults for keyword arguments that a command does not hand on."""
+    function = inspect.unwrap(function)  # of the check of its annotations
     monkeypatch.setattr(function, "__kwdefaults__", {**function.__kwdefaults__, **changes})
 
 
@@ -216,7 +218,7 @@ class Constant:
 
 
 @pytest.fixture
-def trainings(monkeypatch):
+def trainings(monkeypatch, unchecked):
     """Arguments of all trainings that were asked for, none of which is done."""
     calls = []
 

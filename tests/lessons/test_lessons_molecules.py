@@ -217,5 +217,6 @@ def test_figures_of_the_lesson_are_valid_json_and_follow_their_sliders():
 
 
 def test_pair_kinds_are_named_carbon_first():
-    names, kind = molecules_figures.pair_kinds(np.array([1, 8, 6, 6]), [0, 0, 1, 2], [1, 2, 2, 3])
+    numbers, pairs = np.array([1, 8, 6, 6]), np.array([[0, 0, 1, 2], [1, 2, 2, 3]])
+    names, kind = molecules_figures.pair_kinds(numbers, *pairs)
     assert [names[k] for k in kind] == ["O–H", "C–H", "C–O", "C–C"]

@@ -405,6 +405,7 @@ def test_every_potential_states_the_elements_of_its_training_data(frames, split,
     assert elements(silent) == {1, 6, 8}
 
 
+@pytest.mark.usefixtures("unchecked")  # the stand-in returns nothing
 def test_without_a_model_it_is_the_paper_s(frames, split, monkeypatch):
     asked = []
     monkeypatch.setattr(loop, "_train", lambda frames, split, model, *rest: asked.append(model))
