@@ -12,6 +12,26 @@ import pytest
 MOST_MAPS = 20_000
 
 
+# These files take longest, and are begun first: a long one that comes last keeps one worker busy
+# while the other has nothing left to do.
+LONGEST = """
+    test_spherical test_training test_training_sizes test_training_rules test_experiments
+    test_explorer test_calculator test_dynamics test_potential test_symmetry test_switching
+    test_learning_curves test_charges test_benchmarks test_geomatt_use test_derivatives
+    test_oracle test_cli test_shapes test_geomatt test_reference test_smoothness
+""".split()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config.option, "loadscopereorder"):  # pytest-xdist's order is by number of tests
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rank = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
+
 @pytest.fixture(autouse=True, scope="module")
 def room_for_programs():
     """Forget compiled programs between modules, once they are many."""
@@ -26,27 +46,11 @@ def room_for_programs():
 
 @pytest.fixture(scope="module")
 def quick_compilation():
-    """Compile everything as what runs once: the same mathematics, less than half the waiting.
+    """Everything compiled `small.quickly`.
 
     For a module of tests: ``pytestmark = pytest.mark.usefixtures("quick_compilation")``.
     """
-    import jax
+    from small import quickly
 
-    from so3krates_lite.runtime import settings
-
-    programs: dict[settings.Compiled, object] = {}
-
-    def quickly(compiled: settings.Compiled):
-        if compiled not in programs:
-            options = settings.compiler_options(once=True)
-            programs[compiled] = jax.jit(
-                compiled.function, compiler_options=options, **compiled.settings
-            )
-        return programs[compiled]
-
-    with pytest.MonkeyPatch.context() as patch:
-        # before what each has of its own; what was compiled in full stays for other modules
-        patch.setattr(settings.Compiled, "jitted", property(quickly))
-        jax.config.update("jax_disable_most_optimizations", True)
+    with quickly():
         yield
-        jax.config.update("jax_disable_most_optimizations", False)

@@ -28,13 +28,14 @@ from so3krates_lite.datasets.splits import Split, random_split
 from so3krates_lite.errors import UserError
 from so3krates_lite.potential import Potential
 from so3krates_lite.runtime import files
+from so3krates_lite.runtime.settings import Compiled
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.training import TrainConfig, loop, train
 from so3krates_lite.training.loop import TrainingDiverged
 from so3krates_lite.training.muon import orthogonalised
 from so3krates_lite.training.progress import NotebookProgress, Silent, TerminalProgress
 from so3krates_lite.training.run import STATE_KIND, STATE_VERSION, RunFolder
-from so3krates_lite.training.state import BLOCK, params_of, start_state
+from so3krates_lite.training.state import BLOCK, State, params_of, start_state
 from so3krates_lite.training.statistics import element_shift, isolated_atoms
 
 MODEL = So3kratesConfig(
@@ -47,6 +48,8 @@ MODEL = So3kratesConfig(
     spherical_hidden=8,
     sphc_start="smooth",
 )
+# as a whole, as an epoch has it, and not operation by operation
+moved = Compiled(State.moved, once=True)
 SETTINGS = TrainConfig(epochs=4, batch_size=8, energy_shift="atom", learning_rate=3e-3)
 
 
@@ -123,7 +126,7 @@ def test_one_vector_is_moved_as_its_leaves_are():
             params = jax.tree.map(lambda p, d: p - rate * d, params, direction)
             kept = min(decay, (1 + int(state.step)) / (10 + int(state.step)))
             mean = jax.tree.map(lambda m, p, kept=kept: kept * m + (1 - kept) * p, mean, params)
-            state, norm = state.moved(gradient, jnp.asarray(rate), clip_norm, decay)
+            state, norm = moved(state, gradient, jnp.asarray(rate), clip_norm, decay)
             assert norm == pytest.approx(float(optax.tree.norm(gradient)), rel=1e-13)
         for expected, found in ((params, params_of(state, False)), (mean, params_of(state, True))):
             jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-12), found, expected)
@@ -183,7 +186,7 @@ def test_each_matrix_of_a_stack_is_moved_on_its_own():
             ours = optax.apply_updates(ours, update)
             kept = min(decay, (1 + step) / (10 + step))
             mean = jax.tree.map(lambda m, p, kept=kept: kept * m + (1 - kept) * p, mean, ours)
-            state, norm = state.moved(gradient, jnp.asarray(rate), clip_norm, decay)
+            state, norm = moved(state, gradient, jnp.asarray(rate), clip_norm, decay)
             assert norm == pytest.approx(float(optax.tree.norm(gradient)), rel=1e-13)
         for expected, found in ((ours, params_of(state, False)), (mean, params_of(state, True))):
             close = partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-12)
@@ -217,7 +220,7 @@ def test_parts_that_are_not_trained_stay_and_cost_muon_nothing():
         state = start_state(params, "muon", ("embedding", "head"))
         assert state.layout.matrices == ((1, 5, 5),)
         for _ in range(2):
-            state, _ = state.moved(gradient, jnp.asarray(0.1), 1.0, 0.9)
+            state, _ = moved(state, gradient, jnp.asarray(0.1), 1.0, 0.9)
         for mean in (False, True):
             found = params_of(state, mean)
             jax.tree.map(np.testing.assert_array_equal, found["layers"], params["layers"])
