@@ -8,7 +8,7 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
-from small import molecule, small_config, small_potential, stack
+from small import deviation, molecule, quickly, small_config, small_potential, stack
 
 from benchmarks.systems import water_box
 from so3krates_lite import model, passes
@@ -211,3 +211,16 @@ def test_a_compiled_function_is_jax_s_own():
     compiled = settings.Compiled(lambda x: 2 * x)
     assert float(compiled(3.0)) == 6
     assert compiled.lower(3.0).compile()(4.0) == 8
+
+
+def test_what_is_compiled_quickly_for_tests_has_the_numbers_of_full_compilation():
+    config = small_config(sphc_start="smooth", spherical_radius=1.5, long_cutoff=4.0)
+    ours, compiled = small_potential(config), potential._energy_and_forces
+    full, usual = ours.predict(FRAMES), compiled.jitted
+    with quickly():
+        quick = ours.predict(FRAMES)
+        assert compiled.jitted is not usual and compiled._cache_size() == 1
+    assert compiled.jitted is usual
+    assert deviation(quick.energy, full.energy) < 1e-13
+    assert deviation(quick.forces, full.forces) < 1e-12
+    assert not np.array_equal(quick.forces, full.forces)  # compiled otherwise, indeed

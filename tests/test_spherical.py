@@ -20,6 +20,7 @@ from so3krates_lite.basis import polynomial_cutoff
 from so3krates_lite.errors import UserError
 from so3krates_lite.potential import energy_and_forces
 from so3krates_lite.record.attention_record import QUANTITIES
+from so3krates_lite.runtime.settings import Compiled
 from so3krates_lite.simulate.calculator import So3kratesCalculator
 from so3krates_lite.spherical import spherical_weights
 from so3krates_lite.structures.batching import make_batch
@@ -264,7 +265,7 @@ def test_more_room_and_passes_change_nothing(ending, monkeypatch):
     with jax.enable_x64(True):
         params, batch = jax.device_put((potential.params, batch))
         function = partial(energy_and_forces, params, config=potential.config)
-        found = jax.jit(partial(passes.map_in_passes, function))(batch)
+        found = Compiled(lambda batch: passes.map_in_passes(function, batch), once=True)(batch)
         energy, forces = jax.device_get(found)
     assert deviation(energy, expected.energy) < 1e-12
     assert deviation(forces[:, :n], expected.forces) < 1e-12
@@ -510,8 +511,9 @@ def test_odd_molecules_leave_the_gradient_of_the_loss_finite_in_float32():
     forces = rng.normal(size=batch.displacement.shape).astype(np.float32)
     target = Labelled(batch, energy, forces, np.ones_like(energy))
     weights = Weights(energy=0.01, forces=0.99)
-    gradient = partial(loss_and_gradient, config=potential.config, weights=weights)
-    value, gradient = jax.device_get(jax.jit(gradient)(potential.params, target))
+    gradient = Compiled(loss_and_gradient, once=True, static_argnums=2)
+    found = gradient(potential.params, target, potential.config, weights)
+    value, gradient = jax.device_get(found)
     assert np.isfinite(value)  # and so are all energies and forces
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 

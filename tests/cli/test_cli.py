@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small import quickly
 
 from so3krates_lite.cli import build_parser, main
 from so3krates_lite.cli.options import documented
@@ -37,7 +38,8 @@ def molecules(tmp_path_factory):
 def run_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     sizes = "--limit 64 --train 40 --valid 16".split()
-    assert main(["train", "ethanol-gfn2", "--folder", str(folder), *sizes, *TINY]) == 0
+    with quickly():
+        assert main(["train", "ethanol-gfn2", "--folder", str(folder), *sizes, *TINY]) == 0
     return folder
 
 

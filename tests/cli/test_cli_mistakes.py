@@ -18,6 +18,8 @@ from so3krates_lite.cli import main
 from so3krates_lite.datasets import load
 from so3krates_lite.datasets.places import bundled_path
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 MODEL = bundled_path("models/ethanol-gfn2.safetensors").read_bytes()
 TINY = "--features 12 --layers 1 --heads 2 --degrees 1 2 --epochs 1".split()
 
@@ -68,7 +70,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run_folder(tmp_path_factory):
+def run_folder(tmp_path_factory, quick_compilation):
     folder = tmp_path_factory.mktemp("runs") / "run"
     sizes = "--limit 24 --train 16 --valid 8".split()
     assert main(["train", "ethanol-gfn2", "--folder", str(folder), *sizes, *TINY]) == 0

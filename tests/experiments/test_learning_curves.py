@@ -14,6 +14,8 @@ from so3krates_lite.errors import UserError
 from so3krates_lite.experiments import learning_curves as lc
 from so3krates_lite.training.progress import Silent
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 TINY = So3kratesConfig(
     features=12, layers=1, heads=2, radial_functions=8, radial_hidden=8, spherical_hidden=8
 )
@@ -26,7 +28,7 @@ def ethanol():
 
 
 @pytest.fixture(scope="module")
-def made(ethanol, tmp_path_factory):
+def made(ethanol, tmp_path_factory, quick_compilation):
     path = tmp_path_factory.mktemp("curves") / "new" / "points.csv"
     points = lc.learning_curves(ethanol, sizes=(20, 5), highest=(0, 2), steps=8, path=path, **SMALL)
     return points, path
@@ -86,7 +88,8 @@ def test_a_small_set_is_repeated_and_nothing_else_is_seen(ethanol):
     """Five frames, repeated, train like the same five frames written down four times."""
     split = lc.divided(ethanol, 20, 4, 10)
     settings = replace(lc.SETTINGS, seed=3)
-    options = {"model": TINY, "settings": settings, "steps": 8, "progress": Silent()}
+    model = replace(TINY, degrees=lc.degrees_up_to(2))  # of the curves, compiled already
+    options = {"model": model, "settings": settings, "steps": 8, "progress": Silent()}
     potential = lc.train_on_first(ethanol, split, 5, **options)
     assert potential.card["training frames"] == 5
     assert potential.card["epoch"] <= 2  # 8 steps are two epochs of 20 frames, of five each
@@ -170,9 +173,9 @@ def test_the_picture_has_a_line_for_each_degree_and_a_dot_for_each_seed():
 def test_the_command_trains_and_keeps(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(lc, "MODEL", TINY)
     monkeypatch.setattr(lc, "N_VALID", 4)
-    command = ["experiment", "learning-curves", "--folder", str(tmp_path), "--sizes", "10"]
-    assert main([*command, "--highest", "1", "--steps", "2", "--test", "8"]) == 0
+    command = ["experiment", "learning-curves", "--folder", str(tmp_path), "--sizes", "20"]
+    assert main([*command, "--highest", "2", "--steps", "2", "--test", "10"]) == 0
     printed = capsys.readouterr().out
     assert "force MAE" in printed and "learning_curves.csv" in printed
     points, _ = lc.read_points(tmp_path / "learning_curves.csv")
-    assert [(p.highest_degree, p.train_frames) for p in points] == [(1, 10)]
+    assert [(p.highest_degree, p.train_frames) for p in points] == [(2, 20)]

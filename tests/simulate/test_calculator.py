@@ -23,11 +23,13 @@ from so3krates_lite.simulate.calculator import So3kratesCalculator
 from so3krates_lite.structures.batching import make_batch
 from so3krates_lite.structures.frames import Frames
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 CUTOFF = 2.5
 
 
 @pytest.fixture(scope="module")
-def potential() -> Potential:
+def potential(quick_compilation) -> Potential:
     """Untrained, trained on H, C and O as far as its shifts tell."""
     config = So3kratesConfig(features=12, layers=2, heads=2, cutoff=CUTOFF)
     shift = np.zeros(100)

@@ -17,9 +17,11 @@ from so3krates_lite.simulate.calculator import So3kratesCalculator
 from so3krates_lite.simulate.dynamics import Dynamics, relax, run_nve
 from so3krates_lite.structures.frames import Frames
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 @pytest.fixture(scope="module")
-def potential() -> Potential:
+def potential(quick_compilation) -> Potential:
     config = So3kratesConfig(features=12, layers=2, heads=2, cutoff=2.5)
     return Potential.random(config, precision="float64")
 

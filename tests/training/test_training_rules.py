@@ -40,6 +40,7 @@ def labelled(*sizes: int) -> Frames:
 
 
 FRAMES = labelled(5, 3, 4, 5, 4, 5)  # the last two are for validation
+ALIKE = labelled(*[4] * 7)
 
 
 def split_of(n: int, valid: int) -> Split:
@@ -126,6 +127,7 @@ def test_a_run_is_what_its_settings_say():
     chosen = {"epochs": 4, "schedule": "cosine", "learning_rate": 3e-3, "ema_decay": 0.15}
     chosen |= {"clip_norm": 0.5, "seed": 7, "energy_weight": 0.3, "forces_weight": 0.6}
     result = run(**chosen)
+    assert result.potential.dtype == np.float64  # as is asked for
     rates = [cosine(step, 4, 3e-3) for step in range(4)]
     np.testing.assert_allclose(column(result, "learning_rate"), rates, rtol=1e-6)
     assert column(result, "gradient_norm").max() > 0.5  # so that clipping mattered
@@ -148,7 +150,7 @@ def test_gradients_longer_than_the_limit_are_cut_to_it():
 
 def test_each_epoch_has_an_order_of_its_own_and_takes_a_frame_once():
     """With four of five frames in a batch, an epoch's loss tells which one was left out."""
-    frames, scale = labelled(*[4] * 7), 1.7
+    frames, scale = ALIKE, 1.7
     shift = np.full(100, -20.0)
     start = Potential.random(MODEL, 0, "float64")
     start = dataclasses.replace(start, energy_scale=scale, element_shift=shift)
@@ -186,8 +188,9 @@ def test_weights_that_are_kept_are_the_running_mean():
 def test_errors_are_those_of_the_weights_that_are_kept(at_once, monkeypatch):
     """Whether the three frames fit into one batch, or the last one is filled up."""
     monkeypatch.setattr(loop, "VALIDATION_BATCH", at_once)
-    result = run(n_valid=3, learning_rate=1e-2, schedule="constant", ema_decay=0.999)
-    valid = FRAMES[3:]
+    frames = labelled(5, 3, 4, 5, 4, 5, 3)  # to train on, molecules as in `FRAMES`
+    result = run(frames, n_valid=3, learning_rate=1e-2, schedule="constant", ema_decay=0.999)
+    valid = frames[4:]
     found = result.potential.predict(valid, allow_unknown_elements=True)
     wrong = found.energy - valid.energy
     forces = real_forces(valid.replace(forces=found.forces - valid.forces))
@@ -262,11 +265,11 @@ def test_exponential_and_constant_by_hand():
 
 def test_a_run_goes_along_its_schedule_step_by_step():
     """The rate is that of an epoch's last step; steps count on from epoch to epoch."""
-    settings = {"epochs": 5, "batch_size": 2, "schedule": "cosine", "learning_rate": 1e-9}
-    result = run(**settings)  # two steps an epoch, ten in all
-    assert column(result, "step").tolist() == [2, 4, 6, 8, 10]
+    settings = {"epochs": 5, "batch_size": 1, "schedule": "cosine", "learning_rate": 1e-9}
+    result = run(ALIKE, **settings)  # five steps an epoch, 25 in all
+    assert column(result, "step").tolist() == [5, 10, 15, 20, 25]
     rates = column(result, "learning_rate")
-    np.testing.assert_allclose(rates, [cosine(s, 10, 1e-9) for s in (1, 3, 5, 7, 9)], rtol=1e-5)
+    np.testing.assert_allclose(rates, [cosine(s, 25, 1e-9) for s in (4, 9, 14, 19, 24)], rtol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "halves"), [("plateau", True), ("constant", False)])

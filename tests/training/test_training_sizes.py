@@ -8,6 +8,7 @@ import pytest
 from small import deviation, molecule, random_parameters, small_config, stack
 
 from so3krates_lite.datasets.splits import Split
+from so3krates_lite.runtime.settings import Compiled
 from so3krates_lite.structures.batching import make_batch
 from so3krates_lite.training import TrainConfig, data, loop, train
 from so3krates_lite.training.data import Targets, TrainingSet, bucketed_gradient, validation_chunks
@@ -37,9 +38,9 @@ def test_the_gradient_over_buckets_is_that_of_one_shape():
     with jax.enable_x64(True):
         mixed = TrainingSet(MIXED, TARGETS, batch_size=5)
         assert [len(one.weight) for one in mixed.buckets] == [12, 2]
-        gradient = jax.jit(bucketed_gradient, static_argnums=(3, 5))
+        gradient = Compiled(bucketed_gradient, once=True, static_argnums=(3, 5))
         whole = TARGETS.label(MIXED, make_batch(MIXED, CONFIG, dtype=np.float64))
-        plain = jax.jit(loss_and_gradient, static_argnums=(2, 4))
+        plain = Compiled(loss_and_gradient, once=True, static_argnums=(2, 4))
         # none, one and both of the large ones; filled passes and empty places
         for step in ([0, 1, 2, 4, 5], [3, 0, 7, 8, 9], [13, 12, 11, 3, 10]):
             chosen = jax.tree.map(lambda a: a[0], mixed.choose(np.array([step])))
