@@ -87,9 +87,11 @@ def cutoff_curve(record: AttentionRecord, points: int = 120) -> tuple[np.ndarray
     if not np.isfinite(record.cutoff):
         raise UserError("This record's model has no cutoff, and so no cutoff curve.")
     from so3krates_lite.basis import cosine_cutoff  # imported here: it brings jax along
+    from so3krates_lite.runtime.settings import precision_context
 
     r = np.linspace(0.0, record.cutoff, points)
-    return r, np.asarray(cosine_cutoff(r, record.cutoff), float)
+    with precision_context(np.dtype(np.float64)):
+        return r, np.asarray(cosine_cutoff(r, record.cutoff))
 
 
 def reach_of(record: AttentionRecord, distance: Float[np.ndarray, "pairs"]) -> float:
