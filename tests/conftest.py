@@ -11,8 +11,6 @@ from typing import Any
 import jaxtyping
 import pytest
 
-from so3krates_lite.errors import UserError
-
 # A process may map only so much code (65,530 pieces on Linux, where it dies beyond), and every
 # compiled program takes a hundred or more.
 MOST_MAPS = 20_000
@@ -36,6 +34,8 @@ _raises = pytest.raises
 
 @contextmanager
 def raises(expected: Any, **more: Any) -> Iterator[pytest.ExceptionInfo]:
+    from so3krates_lite.errors import UserError  # not before the checks are set up
+
     if expected is UserError:
         with _raises(expected, **more) as caught, checks_off():
             yield caught
