@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial, wraps
+from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -133,7 +134,11 @@ def energy_and_forces(
     """
     values, pull = jax.vjp(
         lambda moved: energy(
-            params, batch.replace(displacement=moved), config, collect_for_reverse, switches
+            params,
+            dataclasses.replace(batch, displacement=moved),
+            config,
+            collect_for_reverse,
+            switches,
         ),
         batch.displacement,
     )
@@ -152,7 +157,7 @@ def energy_forces_and_stress(
         symmetric = (strain + strain.mT) / 2
         vectors = jax.tree.map(
             lambda r_ij: r_ij + jnp.einsum("gpa,gab->gpb", r_ij, symmetric),
-            pair_vectors(batch.replace(displacement=moved), config),
+            pair_vectors(dataclasses.replace(batch, displacement=moved), config),
         )
         return atomic_energies(params, batch, vectors, config, collect_for_reverse).sum(axis=1)
 
@@ -378,7 +383,7 @@ class Potential:
             parts.append(record_of(frames[index], batch, record, vectors, self.config))
         return joined(parts, [index for index, _ in batches])
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | PathLike) -> None:
         """Write one .safetensors file that holds everything; complete or not at all."""
         params = jax.tree.map(np.asarray, self.params)
         arrays = flatten_dict({"params": params}, sep="/")
@@ -393,7 +398,7 @@ class Potential:
         files.save_arrays(Path(path), KIND, FORMAT_VERSION, arrays, header)
 
     @classmethod
-    def load(cls, path: str | Path) -> Potential:
+    def load(cls, path: str | PathLike) -> Potential:
         """Read a potential from a file, or a bundled one by its name, such as "ethanol-gfn2"."""
         found = Path(path)
         if found.is_dir():
@@ -421,6 +426,6 @@ def total_shift(
     return np.where(frames.numbers > 0, element_shift[frames.numbers], 0.0).sum(axis=1)
 
 
-def load_potential(path: str | Path) -> Potential:
+def load_potential(path: str | PathLike) -> Potential:
     """`Potential.load`: from a file, a run folder, or a bundled model's name."""
     return Potential.load(path)
