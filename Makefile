@@ -59,9 +59,10 @@ notebooks: $(READY)  ## run the notebooks and compare their outputs; explorer an
 save-notebooks: $(READY)  ## run the notebooks and save them with their outputs
 	$(BIN)/python tests/save_notebooks.py notebooks/*.ipynb
 
-lint: $(READY)  ## style of code and notebooks
+lint: $(READY)  ## style of code and notebooks, types of the public face
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
 
 bench: $(READY)  ## speed beside other implementations: benchmarks/RESULTS.md (an hour or more)
 	$(BIN)/python -m benchmarks.run $(ARGS)

@@ -98,7 +98,7 @@ if TYPE_CHECKING:
     from so3krates_lite.training import TrainConfig, train
     from so3krates_lite.training.evaluation import evaluate
 
-_of_room, _, _ = face(__name__, _HOME)
+_of_room = face(__name__, _HOME)[0]
 
 
 def __getattr__(name: str) -> Any:

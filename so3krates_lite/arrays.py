@@ -8,8 +8,15 @@ number that may be traced.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 from jaxtyping import Array, Float
 
-AnyArray = Array | np.ndarray
-Scalar = float | np.floating | Float[AnyArray, ""]
+AnyArray: TypeAlias = Array | np.ndarray
+Scalar: TypeAlias = float | np.floating | Float[AnyArray, ""]
+
+
+def along_last(values: Float[AnyArray, "last"], ndim: int) -> Float[AnyArray, "..."]:
+    """``values`` over the last of ``ndim`` axes: the tests allow no silent promotion of ranks."""
+    return values.reshape((1,) * (ndim - 1) + (-1,))

@@ -60,7 +60,7 @@ class HeadwiseDense(nn.Module):
         kernel = self.param("kernel", initializer, (self.heads, f, f), x.dtype)
         y = jnp.einsum("nhf,hfg->nhg", x.reshape(-1, self.heads, f), kernel)
         if self.use_bias:
-            y = y + self.param("bias", nn.initializers.zeros, (self.heads, f), x.dtype)
+            y = y + self.param("bias", nn.initializers.zeros, (self.heads, f), x.dtype)[None]
         return y.reshape(x.shape)
 
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from so3krates_lite.arrays import AnyArray
+from so3krates_lite.arrays import AnyArray, along_last
 
 
 def radial_basis(
@@ -36,8 +36,9 @@ def radial_basis(
     another width, so the function is written out here.
     """
     lowest = math.exp(-cutoff)
-    centres = jnp.asarray(np.linspace(lowest, 1.0, number), distance.dtype)
+    centres = along_last(np.linspace(lowest, 1.0, number), distance.ndim + 1)
     beta = (2.0 / number * (1.0 - lowest)) ** -2
+    centres = jnp.asarray(centres, distance.dtype)
     return jnp.exp(-beta * (jnp.exp(-distance)[..., None] - centres) ** 2)
 
 

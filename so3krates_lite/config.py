@@ -213,7 +213,7 @@ class So3kratesConfig(ModelConfig):
             ("long_cutoff", "length in Å, or None for none", False),
         ):
             value = getattr(self, name)
-            fits = isinstance(value, Real) and 0 < value < math.inf
+            fits = isinstance(value, Real) and 0 < float(value) < math.inf
             require(fits or (value is None and not needed), name, value, f"a positive {what}")
         require(
             self.long_cutoff is None or self.is_nonlocal,
@@ -293,7 +293,7 @@ class GeomAttConfig(ModelConfig):
             ("gamma", "number in 1/Å^2"),
         ):
             value = getattr(self, name)
-            fits = isinstance(value, Real) and 0 < value < math.inf
+            fits = isinstance(value, Real) and 0 < float(value) < math.inf
             require(fits, name, value, f"a positive {what}")
         require(
             self.grid_spacing <= self.grid_end,
@@ -333,7 +333,7 @@ ARCHITECTURES = {cls.architecture: cls for cls in ModelConfig.__subclasses__()}
 
 
 def _is_whole(value: object, least: int) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
 def known_fields(cls: type, values: dict[str, Any], what: str) -> dict[str, Any]:

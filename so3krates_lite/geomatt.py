@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from so3krates_lite.arrays import AnyArray
+from so3krates_lite.arrays import AnyArray, along_last
 from so3krates_lite.config import GeomAttConfig
 from so3krates_lite.embedding import N_ELEMENTS
 from so3krates_lite.passes import Collect, collect_at_once
@@ -41,6 +41,7 @@ def density(distance: Float[Array, "*any"], config: GeomAttConfig) -> Float[Arra
     Source: Frank & Chmiela 2021, densities of atoms.
     """
     grid = config.grid_spacing * jnp.arange(config.grid_points, dtype=distance.dtype)
+    grid = along_last(grid, distance.ndim + 1)
     return jnp.exp(-config.gamma * (distance[..., None] - grid) ** 2)
 
 
@@ -125,8 +126,9 @@ class Correlator(nn.Module):
             kernel, bias = kernel.sum(-1, keepdims=True), bias.sum(-1, keepdims=True)
 
         def g(rho: Float[Array, "*any D"]) -> Float[Array, "*any layers factors f"]:
-            flat = rho @ jnp.moveaxis(kernel, 2, 0).reshape(D, -1)
-            return flat.reshape(*rho.shape[:-1], *bias.shape) + bias
+            flat = jnp.einsum("...d,dk->...k", rho, jnp.moveaxis(kernel, 2, 0).reshape(D, -1))
+            flat = flat.reshape(*rho.shape[:-1], *bias.shape)
+            return flat + bias.reshape((1,) * (rho.ndim - 1) + bias.shape)
 
         g_ij = geometry.matrix(g(geometry.rho), g(geometry.rho_0))
         g_ij = jnp.transpose(g_ij, (4, 3, 0, 1, 2, 5))  # factors layers graphs atoms atoms f

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from so3krates_lite.arrays import AnyArray
+from so3krates_lite.arrays import AnyArray, along_last
 from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.safe import safe_norm, safe_sqrt, smooth_sqrt
 
@@ -63,7 +63,8 @@ def turned(
     Y_ij: Float[AnyArray, "*pairs m_tot"], degrees: tuple[int, ...]
 ) -> Float[Array, "*pairs m_tot"]:
     """Y(r_ji) from Y(r_ij): the sign (-1)^l for every component."""
-    return Y_ij * jnp.asarray(parity_of_component(degrees), Y_ij.dtype)
+    sign = along_last(parity_of_component(degrees), Y_ij.ndim)
+    return Y_ij * jnp.asarray(sign, Y_ij.dtype)
 
 
 def repeat_degrees(
@@ -103,8 +104,8 @@ def degree_contractions(
     chi: Float[AnyArray, "*any m_tot"], degrees: tuple[int, ...]
 ) -> Float[Array, "*any degrees"]:
     """c_l = sum_m chi_lm^2 / sqrt(2l+1): the coupling to degree 0, smooth ("contraction")."""
-    weight = jnp.asarray([1 / np.sqrt(2 * l + 1) for l in degrees], chi.dtype)
-    return _sum_within_degrees(chi * chi, degrees) * weight
+    weight = along_last(np.array([1 / np.sqrt(2 * l + 1) for l in degrees]), chi.ndim)
+    return _sum_within_degrees(chi * chi, degrees) * jnp.asarray(weight, chi.dtype)
 
 
 _INVARIANTS = {

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial, wraps
+from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -126,7 +127,11 @@ def energy_and_forces(
     """
     values, pull = jax.vjp(
         lambda moved: energy(
-            params, batch.replace(displacement=moved), config, collect_for_reverse, switches
+            params,
+            dataclasses.replace(batch, displacement=moved),
+            config,
+            collect_for_reverse,
+            switches,
         ),
         batch.displacement,
     )
@@ -145,7 +150,7 @@ def energy_forces_and_stress(
         symmetric = (strain + strain.mT) / 2
         vectors = jax.tree.map(
             lambda r_ij: r_ij + jnp.einsum("gpa,gab->gpb", r_ij, symmetric),
-            pair_vectors(batch.replace(displacement=moved), config),
+            pair_vectors(dataclasses.replace(batch, displacement=moved), config),
         )
         return atomic_energies(params, batch, vectors, config, collect_for_reverse).sum(axis=1)
 
@@ -371,7 +376,7 @@ class Potential:
             parts.append(record_of(frames[index], batch, record, vectors, self.config))
         return joined(parts, [index for index, _ in batches])
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | PathLike) -> None:
         """Write one .safetensors file that holds everything; complete or not at all."""
         params = jax.tree.map(np.asarray, self.params)
         arrays = flatten_dict({"params": params}, sep="/")
@@ -386,7 +391,7 @@ class Potential:
         files.save_arrays(Path(path), KIND, FORMAT_VERSION, arrays, header)
 
     @classmethod
-    def load(cls, path: str | Path) -> Potential:
+    def load(cls, path: str | PathLike) -> Potential:
         """Read a potential from a file, or a bundled one by its name, such as "ethanol-gfn2"."""
         found = Path(path)
         if found.is_dir():
@@ -414,6 +419,6 @@ def total_shift(
     return np.where(frames.numbers > 0, element_shift[frames.numbers], 0.0).sum(axis=1)
 
 
-def load_potential(path: str | Path) -> Potential:
+def load_potential(path: str | PathLike) -> Potential:
     """`Potential.load`: from a file, a run folder, or a bundled model's name."""
     return Potential.load(path)

@@ -78,6 +78,25 @@ def room_for_programs():
         gc.collect()
 
 
+# Who trains is not here, since optax promotes types in its bias correction (1 - decay**count in
+# tree_utils/_tree_math.py); nor who fits filters, since e3x's Chebyshev polynomials promote both.
+STRICT = {"structures", "interpret"}
+STRICT |= {"test_charges", "test_derivatives", "test_geomatt", "test_oracle", "test_passes"}
+STRICT |= {"test_potential", "test_reference", "test_smoothness", "test_spherical", "test_symmetry"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_is_promoted(request):
+    """In tests of the network, JAX promotes neither ranks nor types in silence."""
+    if not STRICT & {request.path.stem, request.path.parent.name}:
+        yield
+        return
+    import jax
+
+    with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+        yield
+
+
 @pytest.fixture
 def unchecked():
     """Check no annotations: for what is taken although no annotation promises it."""

@@ -24,7 +24,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from so3krates_lite.datasets.ase_files import read_by_ase
 from so3krates_lite.datasets.asked import Asked
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_PACKED: dict[bytes, Callable[..., IO[bytes]]] = {
+_PACKED: dict[bytes, Callable[..., Any]] = {
     b"\xfd7zXZ": lzma.open,
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
@@ -138,7 +138,7 @@ def load_with_structures(
         part="all" if all(path.name in chosen for path in paths) else part,
         labels=labels or "original",
         limit=limit,
-        **names,
+        **names,  # type: ignore[arg-type]
     )
     if _INDEX.fullmatch(index):
         asked.chosen = _slice(index)

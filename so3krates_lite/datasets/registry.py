@@ -8,6 +8,7 @@ Reference numbers are those of the So3krates paper (Frank, Unke, Müller, NeurIP
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 SO3KRATES_PAPER = (
     "Frank, Unke, Müller, So3krates: equivariant attention for interactions on arbitrary "
@@ -218,7 +219,7 @@ _KO = "Ko, Finkler, Goedecker, Behler, Nat. Commun. 12, 398 (2021)"
 _KO_DOI = "10.24435/materialscloud:f3-yh"
 
 
-def _ko_card(name: str, title: str, folder: str, **more: object) -> DatasetCard:
+def _ko_card(name: str, title: str, folder: str, **more: Any) -> DatasetCard:
     return DatasetCard(
         name=name,
         title=title,

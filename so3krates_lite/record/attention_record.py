@@ -41,6 +41,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -310,7 +311,7 @@ _PARTS = {
 
 def _flat(part, prefix: str = "") -> dict[str, np.ndarray]:
     """Every array of a record by its dotted name."""
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for field in fields(part):
         value = getattr(part, field.name)
         if field.name in _PARTS:
@@ -327,7 +328,7 @@ def _built(cls: type, arrays: dict[str, np.ndarray], prefix: str = ""):
         name = prefix + field.name
         if field.name not in _PARTS:
             if field.default is MISSING or name in arrays:
-                value = arrays[name]
+                value: Any = arrays[name]
                 if field.name == "cutoff":
                     value = float(value)
                 elif field.name in ("degrees", "orders"):

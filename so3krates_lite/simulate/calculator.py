@@ -18,6 +18,7 @@ and the function compiled once more; the log (INFO) then says so.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -130,7 +131,10 @@ class So3kratesCalculator(Calculator):
 
     def _forget(self) -> None:
         self._batch: Batch | None = None
-        self._positions = self._cell = self._numbers = self._pbc = None
+        self._positions: Any = None
+        self._cell: Any = None
+        self._numbers: Any = None
+        self._pbc: Any = None
         self._electrons: dict[str, float] = {}
         self._complete = False  # whether the list holds all pairs there can be
         self._shift = 0.0
@@ -184,7 +188,7 @@ class So3kratesCalculator(Calculator):
             )
         # plain numpy: the compiled function takes it along with less ado than a separate transfer
         moved = (atoms.positions - self._positions)[None].astype(self._dtype)
-        batch = self._batch.replace(displacement=moved)
+        batch = dataclasses.replace(self._batch, displacement=moved)
         energy, forces, *stress = self.potential.predict_batch(batch, stress=periodic)
         self.results = {
             "energy": float(energy[0]) + self._shift,
@@ -235,14 +239,14 @@ class So3kratesCalculator(Calculator):
             positions=atoms.positions[None],
             cell=atoms.cell.array[None] if periodic else None,
             pbc=atoms.pbc[None] if periodic else None,
-            **{name: [value] for name, value in electrons.items()},
+            **{name: [value] for name, value in electrons.items()},  # type: ignore[arg-type]
         )
         batch = make_batch(frames, self.potential.config, skin=self.skin, dtype=self._dtype)
         lists = {name: getattr(batch, name) for name in ("local", "spherical")}
         lists = {name: pairs for name, pairs in lists.items() if pairs is not None}
         roomy = {name: self._with_room(name, lists[name], len(atoms), periodic) for name in lists}
         with precision_context(self._dtype):
-            self._batch = jax.device_put(batch.replace(**roomy))
+            self._batch = jax.device_put(dataclasses.replace(batch, **roomy))
         self._numbers, self._positions = atoms.numbers.copy(), atoms.positions.copy()
         self._cell, self._pbc = atoms.cell.array.copy(), atoms.pbc.copy()
         self._electrons = electrons

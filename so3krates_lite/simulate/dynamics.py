@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
     from ase.filters import Filter
 
-    Source = Calculator | Potential | str | PathLike
+    Source: TypeAlias = Calculator | Potential | str | PathLike
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,9 @@ class _Recorder:
     """Called by ASE after a step; keeps what the calculator has found already."""
 
     def __init__(self, atoms: Atoms) -> None:
-        self.atoms, self.parts, self.kinetic_energy = atoms, [], []
+        self.atoms = atoms
+        self.parts: list[Frames] = []
+        self.kinetic_energy: list[float] = []
 
     def __call__(self) -> None:
         self.atoms.get_potential_energy()  # known by now, but not every calculator keeps it

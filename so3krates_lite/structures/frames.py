@@ -377,13 +377,13 @@ def _read_only(name: str, value: Any, dtype: type) -> np.ndarray:
     whole = array.dtype.kind != "f" or dtype in (np.float64, np.bool_)
     if not (whole or np.all(array == np.round(array))):  # NaN differs from itself
         raise UserError(f"{name} must be whole numbers; found fractions or NaN")
-    view = array.astype(dtype, copy=False).view()
+    view: np.ndarray = array.astype(dtype, copy=False).view()
     view.flags.writeable = False
     return view
 
 
 def _nonzero(array: np.ndarray) -> np.ndarray:
-    return array.reshape(*array.shape[:2], -1).any(axis=-1)
+    return np.any(array.reshape(*array.shape[:2], -1), axis=-1)
 
 
 def _widen(array: np.ndarray, width: int) -> np.ndarray:

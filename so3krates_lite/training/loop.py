@@ -97,7 +97,8 @@ def _validate(params: dict, chunks: Labelled, config: ModelConfig) -> Errors:
     """Sums of errors over chunks of frames (leading axis)."""
 
     def chunk_errors(chunk: Labelled) -> Errors:
-        return errors(*in_passes(energy_and_forces)(params, chunk.batch, config), chunk)
+        E, F = in_passes(energy_and_forces)(params, chunk.batch, config)
+        return errors(E, F, chunk)
 
     return jax.tree.map(lambda sums: sums.sum(0), jax.lax.map(chunk_errors, chunks))
 

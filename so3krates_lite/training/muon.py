@@ -47,7 +47,7 @@ def orthogonalised(
     if x.shape[1] > x.shape[2]:
         return orthogonalised(x.mT).mT  # the products of rows are the smaller ones
     a, b, c = COEFFICIENTS
-    one = jnp.eye(x.shape[1], dtype=x.dtype)
+    one = jnp.eye(x.shape[1], dtype=x.dtype)[None]
 
     def iteration(_, x):
         gram = x @ x.mT
