@@ -11,7 +11,7 @@ import pytest
 from small import deviation, molecule, quickly, small_config, small_potential, stack
 
 from benchmarks.systems import water_box
-from so3krates_lite import model, passes
+from so3krates_lite import model, passes, potential
 from so3krates_lite.potential import energy, energy_and_forces, energy_forces_and_stress
 from so3krates_lite.runtime import settings
 from so3krates_lite.structures.batching import make_batch
