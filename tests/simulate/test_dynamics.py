@@ -17,11 +17,9 @@ from so3krates_lite.simulate.calculator import So3kratesCalculator
 from so3krates_lite.simulate.dynamics import Dynamics, relax, run_nve
 from so3krates_lite.structures.frames import Frames
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @pytest.fixture(scope="module")
-def potential(quick_compilation) -> Potential:
+def potential() -> Potential:
     config = So3kratesConfig(features=12, layers=2, heads=2, cutoff=2.5)
     return Potential.random(config, precision="float64")
 

@@ -318,7 +318,9 @@ def test_killed_run_resumes_to_the_same_numbers(frames, split, long_run, tmp_pat
     assert process.wait() == -signal.SIGKILL
     _, counters = files.load_arrays(folder.state, STATE_KIND, STATE_VERSION)
     assert 1 <= counters["epoch"] < 40
+    kept = folder.read_metrics()[: counters["epoch"]]
     assert main(resume) == 0
+    assert folder.read_metrics()[: len(kept)] == kept  # with their times: it went on from there
     assert without_time(folder.read_metrics()) == without_time(long_run.metrics)
     for a, b in zip(leaves(Potential.load(folder.best)), leaves(long_run.potential), strict=True):
         np.testing.assert_array_equal(a, b)
