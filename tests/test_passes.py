@@ -219,7 +219,7 @@ def test_what_is_compiled_quickly_for_tests_has_the_numbers_of_full_compilation(
     full, usual = ours.predict(FRAMES), compiled.jitted
     with quickly():
         quick = ours.predict(FRAMES)
-        assert compiled.jitted is not usual and compiled._cache_size() == 1
+        assert compiled.jitted is not usual and compiled._cache_size() > 0
     assert compiled.jitted is usual
     assert deviation(quick.energy, full.energy) < 1e-13
     assert deviation(quick.forces, full.forces) < 1e-12
