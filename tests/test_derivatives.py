@@ -216,6 +216,7 @@ def plain_loss(params: dict, target: Labelled) -> jax.Array:
     """The weighted mean squared error, written out."""
     E, F = energy_and_forces(params, target.batch, CONFIG)
     real = (target.batch.numbers > 0) & (target.weight > 0)[:, None]
+    real = real.astype(F.dtype)
     square_E = jnp.sum(target.weight * (E - target.energy) ** 2) / jnp.sum(target.weight)
     real = real.astype(F.dtype)
     square_F = jnp.sum(real[..., None] * (F - target.forces) ** 2) / (3 * jnp.sum(real))
