@@ -39,7 +39,9 @@ def random_parameters(config: So3kratesConfig, seed: int = 0, dtype=np.float64) 
     """Every leaf drawn at random, biases too: an initialisation would hide terms behind zeros."""
     rng = np.random.default_rng(seed)
     batch = one_atom_batch(config)
-    shapes = jax.eval_shape(lambda: initialise.function(jax.random.key(0), batch, config))
+    # drawn in float32 always, while e3x's tables are float64 where that is allowed
+    with jax.numpy_dtype_promotion("standard"):
+        shapes = jax.eval_shape(lambda: initialise.function(jax.random.key(0), batch, config))
 
     def draw(path, leaf):
         name = path[-1].key
@@ -90,6 +92,7 @@ def deviation(found, expected) -> float:
 def quickly() -> Iterator[None]:
     """Compile everything as what runs once: the same mathematics, less than half the waiting."""
     programs: dict[settings.Compiled, object] = {}
+    settings.enable_compilation_cache()
 
     def quick(compiled: settings.Compiled):
         if compiled not in programs:
