@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,9 @@ _raises = pytest.raises
 def raises(expected: Any, **more: Any) -> Iterator[pytest.ExceptionInfo]:
     from so3krates_lite.errors import UserError  # not before the checks are set up
 
-    if expected is UserError:
-        with _raises(expected, **more) as caught, checks_off():
-            yield caught
-    else:
-        with _raises(expected, **more) as caught:
-            yield caught
+    checks = checks_off() if expected is UserError else nullcontext()
+    with _raises(expected, **more) as caught, checks:
+        yield caught
 
 
 pytest.raises = raises

@@ -92,14 +92,12 @@ def deviation(found, expected) -> float:
 def quickly() -> Iterator[None]:
     """Compile everything as what runs once: the same mathematics, less than half the waiting."""
     programs: dict[settings.Compiled, object] = {}
-    settings.enable_compilation_cache()
+    usual = settings.Compiled.jitted.func
 
     def quick(compiled: settings.Compiled):
         if compiled not in programs:
-            options = settings.compiler_options(once=True)
-            programs[compiled] = jax.jit(
-                compiled.function, compiler_options=options, **compiled.settings
-            )
+            once = settings.Compiled(compiled.function, once=True, **compiled.settings)
+            programs[compiled] = usual(once)
         return programs[compiled]
 
     with pytest.MonkeyPatch.context() as patch:

@@ -15,6 +15,7 @@ from so3krates_lite.cli.options import (
     positive,
     seed_number,
 )
+from so3krates_lite.config import ARCHITECTURES
 from so3krates_lite.errors import UserError
 
 KEPT = "A run that is there already is taken, one that was stopped is finished."
@@ -98,9 +99,11 @@ def add_experiment(commands) -> None:
         "  so3krates-lite experiment md17 ethanol toluene --model geomatt",
     )
     _add_molecules(md17, "runs/md17")
-    md17.add_argument("--model", choices=("so3krates", "geomatt"), help="[so3krates]")
+    model = {"choices": tuple(ARCHITECTURES), "default": "so3krates"}
+    md17.add_argument("--model", **model, help="[so3krates]")
     md17.add_argument("--seeds", type=seed_number, nargs="+", default=[0], help="[0]")
-    md17.add_argument("--labels", choices=("original", "revised"), help="[original]")
+    labels = {"choices": ("original", "revised"), "default": "original"}
+    md17.add_argument("--labels", **labels, help="[original]")
 
     transfer = command(
         parts,
@@ -245,12 +248,11 @@ def _molecules(options: argparse.Namespace) -> dict:
 def _md17(options: argparse.Namespace) -> None:
     from so3krates_lite.experiments.md17 import RECIPES, md17
 
-    architecture = options.model or "so3krates"
-    recipe = RECIPES[architecture]
+    recipe = RECIPES[options.model]
     results = md17(
         **_molecules(options),
-        architecture=architecture,
-        labels=options.labels or "original",
+        architecture=options.model,
+        labels=options.labels,
         seeds=options.seeds,
         recipe=replace(recipe, settings=_settings(options, recipe.settings)),
     )

@@ -7,7 +7,6 @@ import io
 import math
 import sys
 import time
-from importlib.util import find_spec
 from typing import Any, Protocol, runtime_checkable
 
 from so3krates_lite.training.config import TrainConfig
@@ -28,10 +27,8 @@ class Progress(Protocol):
 
 
 def progress_for_here() -> Progress:
-    """A live curve in a notebook that can draw, else a bar."""
-    if _in_notebook() and find_spec("matplotlib") is not None:
-        return NotebookProgress()
-    return TerminalProgress()
+    """A live curve in a notebook, else a bar."""
+    return NotebookProgress() if _in_notebook() else TerminalProgress()
 
 
 def _in_notebook() -> bool:
