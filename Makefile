@@ -19,9 +19,11 @@ $(READY): pyproject.toml constraints.txt
 	@test -e $(READY) || { echo "Making $(VENV) (a few minutes, once) ..."; $(PYTHON) -m venv --clear $(VENV); }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		-c constraints.txt -e '.[lab,analysis,test,generate]'
+	@$(BIN)/so3krates-lite data fetch so3lr > $(VENV)/so3lr.txt \
+		|| echo "Without SO3LR: what needs it says so, all else works."
 	@touch $(READY)
 
-setup: $(READY)  ## make .venv with the pinned packages
+setup: $(READY)  ## make .venv with the pinned packages, and fetch the published SO3LR
 
 demo: $(READY)  ## trained model, errors, a minute of training, attention in 3D: demo/report.html
 	@$(BIN)/so3krates-lite demo

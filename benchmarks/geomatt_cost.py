@@ -18,7 +18,8 @@ import jax
 import numpy as np
 
 from so3krates_lite.config import GeomAttConfig
-from so3krates_lite.potential import Potential, energy_and_forces
+from so3krates_lite.energies import energy_and_forces
+from so3krates_lite.potential import Potential
 from so3krates_lite.runtime.settings import compiler_options, hardware
 from so3krates_lite.structures.batching import make_batch
 from so3krates_lite.structures.frames import Frames

@@ -9,7 +9,8 @@ import numpy as np
 
 from benchmarks.with_jax import JaxImplementation
 from so3krates_lite.config import So3kratesConfig
-from so3krates_lite.potential import _energy_and_forces, initialise
+from so3krates_lite.energies import initialise
+from so3krates_lite.potential import _energy_and_forces
 from so3krates_lite.structures.batching import make_batch
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.training import TrainConfig

@@ -38,7 +38,7 @@ from so3krates_lite.harmonics import (
     repeat_degrees,
     spherical_harmonics,
 )
-from so3krates_lite.potential import initialise
+from so3krates_lite.energies import initialise
 from so3krates_lite.safe import safe_norm
 from so3krates_lite.structures.batching import make_batch
 from so3krates_lite.structures.frames import Frames

@@ -36,7 +36,7 @@ _HOME = {
     "UserError": "errors",
     "evaluate": "training",
     "explore": "explorer",
-    "fetch": "datasets",
+    "fetch": "published",
     "fit_filters": "simulate",
     "load": "datasets",
     "load_potential": "potential",
@@ -84,12 +84,13 @@ __all__ = [
 
 if TYPE_CHECKING:
     from so3krates_lite.config import GeomAttConfig, So3kratesConfig
-    from so3krates_lite.datasets import REGISTRY, Split, fetch, load
+    from so3krates_lite.datasets import REGISTRY, Split, load
     from so3krates_lite.errors import UserError
     from so3krates_lite.explorer import explore
     from so3krates_lite.geomatt import GeomAtt
     from so3krates_lite.model import So3krates
     from so3krates_lite.potential import Potential, load_potential
+    from so3krates_lite.published import fetch
     from so3krates_lite.record.attention_record import AttentionRecord
     from so3krates_lite.simulate.calculator import So3kratesCalculator
     from so3krates_lite.simulate.dynamics import relax, run_nve

@@ -5,10 +5,11 @@ distances is woven into the scalar product:
 
     alpha_ij = sum_f (q_i * w_ij * k_j) / sqrt(f)
 
-There is no softmax: a coefficient may be negative, and the coefficients of one atom need not sum to
-one. What reaches atom i is alpha_ij times the cutoff phi(d_ij). *Feature attention* has H heads,
-each on its share of the features, and moves x; *geometric attention* has one head per degree l and
-moves the SPHCs chi along the harmonics Y_l(r_ij).
+In the form of SO3LR the mean number of neighbours stands for sqrt(f). There is no softmax: a
+coefficient may be negative, and the coefficients of one atom need not sum to one. What reaches atom
+i is alpha_ij times the cutoff phi(d_ij). *Feature attention* has H heads, each on its share of the
+features, and moves x; *geometric attention* has one head per degree l and moves the SPHCs chi along
+the harmonics Y_l(r_ij).
 
 Where the model has a spherical neighbourhood, the geometric attention works there, too, with the
 same queries, keys and filters; what weighs a pair is then its nearness phi_chi in SPHC space.
@@ -137,12 +138,13 @@ def coefficient(
     w_ij: Float[Array, "pairs F"],
     heads: int,
     switch: Float[Array, "pairs heads"] | None = None,
+    divisor: float | None = None,
 ) -> Float[Array, "pairs heads"]:
     """alpha_ij = sum_f (q_i * w_ij * k_j) / sqrt(f) in each head, before the cutoff.
 
-    ``switch`` multiplies it: 1 as trained, 0 switched off.
+    ``switch`` multiplies it: 1 as trained, 0 switched off; ``divisor`` stands for sqrt(f).
     """
-    scale = 1 / math.sqrt(w_ij.shape[-1] // heads)
+    scale = 1 / (divisor or math.sqrt(w_ij.shape[-1] // heads))
     alpha_ij = sum_within_heads(i.q * w_ij * j.k, heads) * scale
     return alpha_ij if switch is None else alpha_ij * switch
 
@@ -154,12 +156,13 @@ def feature_message(
     phi_ij: Float[Array, "pairs"],
     heads: int,
     switch: Float[Array, "pairs heads"] | None = None,
+    divisor: float | None = None,
 ) -> Message:
     """dx_ij = concat_h phi_ij alpha_ij^h v_j^h.
 
     Source: So3krates, feature block.
     """
-    alpha_ij = coefficient(i, j, w_ij, heads, switch)
+    alpha_ij = coefficient(i, j, w_ij, heads, switch, divisor)
     dx_ij = repeat_heads(phi_ij[:, None] * alpha_ij, j.v.shape[-1]) * j.v
     return Message(dx_ij, alpha_ij, phi_ij)
 
@@ -172,6 +175,7 @@ def geometric_message(
     Y_ij: Float[Array, "pairs m_tot"],
     degrees: tuple[int, ...],
     switch: Float[Array, "pairs degrees"] | None = None,
+    divisor: float | None = None,
 ) -> Message:
     """dchi_ij^(l) = phi_ij alpha_ij^(l) Y^(l)(r_ij), one head per degree l.
 
@@ -179,7 +183,7 @@ def geometric_message(
 
     Source: So3krates, geometric block, and eq. 14 for the spherical neighbourhood.
     """
-    alpha_ij = coefficient(i, j, w_ij, len(degrees), switch)
+    alpha_ij = coefficient(i, j, w_ij, len(degrees), switch, divisor)
     dchi_ij = repeat_degrees(phi_ij[:, None] * alpha_ij, degrees) * Y_ij
     return Message(dchi_ij, alpha_ij, phi_ij)
 

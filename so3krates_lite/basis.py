@@ -14,8 +14,14 @@ import e3x
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from scipy.special import gammaln
 
 from so3krates_lite.arrays import AnyArray, along_last
+from so3krates_lite.config import So3kratesConfig
+from so3krates_lite.units import BOHR
+
+# of Bernstein polynomials, 1/Å; float32 whatever the rest is, since SO3LR was trained with it so
+BERNSTEIN_DECAY = float(np.float32(0.5 / BOHR))
 
 
 def radial_basis(
@@ -40,6 +46,30 @@ def radial_basis(
     beta = (2.0 / number * (1.0 - lowest)) ** -2
     centres = jnp.asarray(centres, distance.dtype)
     return jnp.exp(-beta * (jnp.exp(-distance)[..., None] - centres) ** 2)
+
+
+def bernstein_basis(distance: Float[AnyArray, "*pairs"], number: int) -> Float[Array, "*pairs K"]:
+    """Bernstein polynomials b_k = C(K-1, k) y^k (1-y)^(K-1-k) of y = exp(-d / (2 bohr)).
+
+    Each has one maximum, at its own distance, and together they sum to one.
+
+    Args:
+        distance: in Å
+        number: K, how many functions
+
+    Source: Unke et al., SpookyNet (2021), as in SO3LR; `e3x.nn.exponential_bernstein` has the same
+    with binomials of single precision, and so is written out here.
+    """
+    n = number - 1
+    k = along_last(np.arange(float(number)), distance.ndim + 1)
+    binomial = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+    k, rest, binomial = (jnp.asarray(value, distance.dtype) for value in (k, n - k, binomial))
+    decay = BERNSTEIN_DECAY * distance[..., None]
+    one_less = -jnp.expm1(-decay)
+    apart = one_less > 0
+    # where d is 0 all but the last are: e^-1000 is that, and its power 0 is one
+    logarithm = jnp.where(apart, jnp.log(jnp.where(apart, one_less, 1)), -1000)
+    return jnp.exp(binomial - k * decay + rest * logarithm)
 
 
 def polynomial_basis(distance: Float[AnyArray, "*pairs"], number: int) -> Float[Array, "*pairs K"]:
@@ -71,3 +101,28 @@ def polynomial_cutoff(ratio: Float[AnyArray, "*pairs"], p: int = 6) -> Float[Arr
     # The same polynomial with its triple root at 1 taken out: rounding cannot make it negative.
     rest = sum((k + 1) * (k + 2) / 2 * t**k for k in range(p))
     return (1 - t) ** 3 * rest
+
+
+def cutoff_function(
+    distance: Float[AnyArray, "*pairs"], config: So3kratesConfig, cutoff: float | None = None
+) -> Float[Array, "*pairs"]:
+    """phi(d) of a form of So3krates; ``cutoff`` (Å) instead of the configuration's own."""
+    cutoff = cutoff or config.cutoff
+    if config.form.cutoff == "polynomial":
+        return polynomial_cutoff(distance / cutoff, p=3)
+    return cosine_cutoff(distance, cutoff)
+
+
+def filter_basis(
+    distance: Float[AnyArray, "*pairs"], config: So3kratesConfig
+) -> Float[Array, "*pairs K"]:
+    """What radial filters read of a distance."""
+    if config.filter_polynomials is not None:
+        return polynomial_basis(distance, config.filter_polynomials)
+    if config.form.basis == "bernstein":
+        e_ij = bernstein_basis(distance, config.radial_functions)
+    else:
+        e_ij = radial_basis(distance, config.radial_functions, config.cutoff)
+    if config.radial_cutoff:
+        e_ij = e_ij * cutoff_function(distance, config)[..., None]
+    return e_ij

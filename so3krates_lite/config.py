@@ -4,21 +4,28 @@ Each architecture has a configuration of its own, `So3kratesConfig` or `GeomAttC
 rest of the package must know of a model, how far it sees and what it reads, both say in the same
 words: those of `ModelConfig`.
 
-Three forms of So3krates differ in a handful of places, listed in `FORMS`. ``variant`` names one of
-them and sets those places together; everything else has the paper's value as its default. Two of
+Four forms of So3krates differ in a handful of places, listed in `FORMS`. ``variant`` names one of
+them and sets those places together; everything else has the paper's value as its default. Three of
 them are public, and "smooth" is the paper's form without its two kinks (see docs/pitfalls.md); it
-is the default.
+is the default. "v0.3" is the later code, and "so3lr" the form of the published force field SO3LR,
+the "Euclidean transformer".
 
-=====================  ======================  ======================  ========================
-where                  "paper" (NeurIPS 2022)  "smooth"                "v0.3" (the later code)
-=====================  ======================  ======================  ========================
-SPHC start             neighbourhood mean      the same, made smooth   zero
-invariant of an SPHC   norm per degree         smooth length           squared norm/sqrt(2l+1)
-biases in q, k, v      yes                     yes                     no
-hidden width, radial   128                     128                     F
-hidden width, SPHC     32                      32                      F / 4
-exchange block         self-mixing of degrees  self-mixing of degrees  gating of degrees
-=====================  ======================  ======================  ========================
+====================  ===================  ==================  ==================  =================
+where                 "paper" (2022)       "smooth"            "v0.3" (2023)       "so3lr" (2024)
+====================  ===================  ==================  ==================  =================
+SPHC start            neighbourhood mean   the same, smooth    zero                zero
+invariant of an SPHC  norm per degree      smooth length       squared norm /      squared norm /
+                                                               sqrt(2l+1)          sqrt(2l+1)
+biases in q, k, v     yes                  yes                 no                  no
+divisor of q w k      sqrt(F / heads)      sqrt(F / heads)     sqrt(F / heads)     mean neighbours
+hidden, radial        128                  128                 F                   F
+hidden, SPHC          32                   32                  F / 4               F / 4
+radial basis          Gaussians            Gaussians           Gaussians           Bernstein
+cutoff                cosine               cosine              cosine              polynomial
+exchange block        degrees mixed        degrees mixed       degrees gated       gated, with norms
+charge, spin enter    by a network         by a network        by a network        by a residual one
+energy per element    as it is             as it is            as it is            scaled
+====================  ===================  ==================  ==================  =================
 """
 
 from __future__ import annotations
@@ -35,18 +42,27 @@ from so3krates_lite.errors import UserError, require
 SphcStart = Literal["mean", "smooth", "zero", "sum"]
 SphcInvariant = Literal["norm", "smooth", "contraction"]
 
-Exchange = Literal["selfmix", "gated"]
+Exchange = Literal["selfmix", "gated", "normed"]
+RadialBasis = Literal["gaussian", "bernstein"]
+Cutoff = Literal["cosine", "polynomial"]
+PhysicalTerm = Literal["repulsion", "electrostatics", "dispersion"]
+
+SO3LR_NEIGHBOURS = 13.168995780096482  # mean number within 4.5 Å in SO3LR's training data
 
 
 @dataclass(frozen=True)
 class Form:
-    """A form of So3krates: what it sets where a configuration leaves it open, and two things more.
+    """A form of So3krates: what it sets where a configuration leaves it open, and the rest of it.
 
     Args:
         sphc_start, sphc_invariant: as in `So3kratesConfig`
         radial_hidden, spherical_hidden: hidden widths of the filter networks; None: F and F / 4
         exchange: how x and chi meet within an atom, see `exchange`
         biases: in the maps to q, k and v
+        basis, cutoff: of distances, see `basis`
+        neighbours: divisor of q w k; None: sqrt(F / heads)
+        residual_electrons: the network that reads a share of charge or spin adds to that share
+        element_scales: a trained factor on the energy of each element
     """
 
     sphc_start: SphcStart
@@ -55,12 +71,30 @@ class Form:
     spherical_hidden: int | None
     exchange: Exchange
     biases: bool
+    basis: RadialBasis = "gaussian"
+    cutoff: Cutoff = "cosine"
+    neighbours: float | None = None
+    residual_electrons: bool = False
+    element_scales: bool = False
 
 
 FORMS = {
     "paper": Form("mean", "norm", 128, 32, "selfmix", biases=True),
     "smooth": Form("smooth", "smooth", 128, 32, "selfmix", biases=True),
     "v0.3": Form("zero", "contraction", None, None, "gated", biases=False),
+    "so3lr": Form(
+        "zero",
+        "contraction",
+        None,
+        None,
+        "normed",
+        biases=False,
+        basis="bernstein",
+        cutoff="polynomial",
+        neighbours=SO3LR_NEIGHBOURS,
+        residual_electrons=True,
+        element_scales=True,
+    ),
 }
 
 
@@ -80,6 +114,27 @@ class ModelConfig:
     is_cut_at_pairs: bool = False  # its layers can take their pairs in passes, see `passes`
     charge_embedding: bool = False
     spin_embedding: bool = False
+    physics: tuple[PhysicalTerm, ...] = ()
+
+    @property
+    def has_charges(self) -> bool:
+        """Whether the model gives every atom a partial charge."""
+        return "electrostatics" in self.physics
+
+    @property
+    def has_ratios(self) -> bool:
+        """Whether the model gives every atom a Hirshfeld ratio."""
+        return "dispersion" in self.physics
+
+    @property
+    def reads_far_pairs(self) -> bool:
+        """Whether there is a second list of pairs, up to ``long_cutoff``."""
+        return self.is_nonlocal or self.has_charges or self.has_ratios
+
+    @property
+    def assumes_neutral(self) -> bool:
+        """Whether a structure that states no charge or spin is a neutral singlet to the model."""
+        return bool(self.physics)
 
     def memory(self, atoms: int, itemsize: int = 4) -> int:
         """Bytes that energy and forces of one structure take at least, where that is known."""
@@ -113,8 +168,8 @@ class So3kratesConfig(ModelConfig):
     """Configuration of So3krates.
 
     Args:
-        variant: which form is computed, "paper", "smooth" (without its kinks) or "v0.3" (the later
-            code)
+        variant: which form is computed, "paper", "smooth" (without its kinks), "v0.3" (the later
+            code) or "so3lr" (that of SO3LR)
         features: F, width of the invariant features x; divisible by ``heads`` and by the number of
             degrees
         layers: how often the layer is applied, each time with its own weights
@@ -137,12 +192,14 @@ class So3kratesConfig(ModelConfig):
             then cannot tell distances beyond the cutoff apart
         spherical_radius: kappa, radius of the spherical neighbourhood in units of 1/n (the paper's
             is 1); None: a local model
-        long_cutoff: longest distance in the spherical neighbourhood, in Å; None: none, as in the
-            paper
+        long_cutoff: longest distance in the spherical neighbourhood and of electrostatics and
+            dispersion, in Å; None: none, all pairs
         charge_embedding: read the total charge
         spin_embedding: read the number of unpaired electrons
         filter_polynomials: radial filters are sums of so many Chebyshev polynomials of exp(-d),
-            as `fitted.fit_filters` makes them of trained ones; None: the paper's networks
+            as `fit_filters` makes them of trained ones; None: the paper's networks
+        physics: terms of the energy beside the network's: "repulsion", "electrostatics",
+            "dispersion", see `physics`; they are in eV, so is the network then
     """
 
     architecture: ClassVar[str] = "so3krates"
@@ -165,6 +222,7 @@ class So3kratesConfig(ModelConfig):
     charge_embedding: bool = False
     spin_embedding: bool = False
     filter_polynomials: int | None = None
+    physics: tuple[PhysicalTerm, ...] = ()
 
     @property
     def form(self) -> Form:
@@ -216,11 +274,16 @@ class So3kratesConfig(ModelConfig):
             fits = isinstance(value, Real) and 0 < float(value) < math.inf
             require(fits or (value is None and not needed), name, value, f"a positive {what}")
         require(
-            self.long_cutoff is None or self.is_nonlocal,
+            self.long_cutoff is None or self.reads_far_pairs,
             "long_cutoff",
             self.long_cutoff,
-            "None, unless spherical_radius asks for a spherical neighbourhood",
+            "None, unless there is a spherical neighbourhood (spherical_radius), or electrostatics "
+            "or dispersion",
         )
+        terms = get_args(PhysicalTerm)
+        fits = isinstance(self.physics, Sequence) and set(self.physics) <= set(terms)
+        require(fits, "physics", self.physics, f"some of {terms}")
+        object.__setattr__(self, "physics", tuple(term for term in terms if term in self.physics))
         for parts, what in ((self.heads, "heads"), (len(self.degrees), "number of degrees")):
             require(
                 self.features % parts == 0,

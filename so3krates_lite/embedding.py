@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from so3krates_lite.arrays import AnyArray
+from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.structures.graph import Batch
 
 # rows of the element table: atomic numbers 0 (padding) to 99
@@ -30,17 +31,19 @@ class ElectronEmbedding(nn.Module):
     """Features from one number psi of the whole molecule, its charge or its unpaired electrons.
 
     a_i = psi softplus(q_i . k / sqrt F) / sum_j softplus(q_j . k / sqrt F) is the share of atom i,
-    with a query q for each element, a key k and a value v for each sign of psi; e_i = MLP(a_i v),
-    without biases, so that psi = 0 changes nothing.
+    with a query q for each element, a key k and a value v for each sign of psi. Then
+    e_i = W' silu(W a_i v), or a_i v + W' silu(W silu(a_i v)) in the residual form: without biases,
+    so that psi = 0 changes nothing.
 
-    Source: Unke et al., SpookyNet, Nat. Commun. 12, 7273 (2021), as in the So3krates code of 2022.
+    Source: Unke et al., SpookyNet, Nat. Commun. 12, 7273 (2021), as in the So3krates code of 2022;
+    residual: as in SO3LR.
     """
 
-    features: int
+    config: So3kratesConfig
 
     @nn.compact
     def __call__(self, psi: Float[AnyArray, "graphs"], batch: Batch) -> Float[Array, "atoms F"]:
-        F, dtype = self.features, psi.dtype
+        F, residual, dtype = self.config.features, self.config.form.residual_electrons, psi.dtype
 
         def table(name: str, rows: int) -> Float[Array, "rows F"]:
             return self.param(name, table_init, (rows, F), dtype)
@@ -51,5 +54,8 @@ class ElectronEmbedding(nn.Module):
         affinity = jax.nn.softplus(jnp.einsum("gaf,gf->ga", q_i, k) / math.sqrt(F))
         affinity = jnp.where(batch.atom_mask, affinity, 0)
         a_i = psi[:, None] * affinity / affinity.sum(axis=1, keepdims=True)
-        hidden = nn.silu(nn.Dense(F, use_bias=False, name="hidden")(a_i[..., None] * v[:, None]))
-        return nn.Dense(F, use_bias=False, name="out")(hidden).reshape(-1, F)
+        share = (a_i[..., None] * v[:, None]).reshape(-1, F)
+        inputs = nn.silu(share) if residual else share
+        hidden = nn.silu(nn.Dense(F, use_bias=False, name="hidden")(inputs))
+        moved = nn.Dense(F, use_bias=False, name="out")(hidden)
+        return share + moved if residual else moved

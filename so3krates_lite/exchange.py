@@ -8,6 +8,7 @@ among themselves (two degrees couple to a third, as angular momenta do); the lat
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -90,4 +91,30 @@ class GatedExchange(nn.Module):
         return x + gates[:, :F], chi + repeat_degrees(gates[:, F:], degrees) * chi
 
 
-EXCHANGES = {"selfmix": SelfMixExchange, "gated": GatedExchange}
+class NormedExchange(nn.Module):
+    """y = norm(x), then z = y + Dense(silu(Dense(silu(y)))), x <- norm(z + a), chi <- chi + b chi.
+
+    [a, b] = Dense([z, c(chi)]); norm shifts and scales the features of an atom to mean 0 and
+    variance 1 and then by trained numbers. SPHCs have no norm.
+
+    Source: public code of the Euclidean transformer, as in SO3LR.
+    """
+
+    config: So3kratesConfig
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "atoms F"], chi: Float[Array, "atoms m_tot"]
+    ) -> tuple[Float[Array, "atoms F"], Float[Array, "atoms m_tot"]]:
+        F = self.config.features
+        # left to itself it computes in float32 at least, and mixes precisions
+        settings = {"param_dtype": x.dtype, "force_float32_reductions": False}
+        norm = partial(nn.LayerNorm, **settings)
+        x = norm(name="norm_before")(x)
+        hidden = nn.silu(nn.Dense(F, name="hidden")(nn.silu(x)))
+        x = x + nn.Dense(F, name="out")(hidden)
+        x, chi = GatedExchange(self.config, name="gated")(x, chi)
+        return norm(name="norm_after")(x), chi
+
+
+EXCHANGES = {"selfmix": SelfMixExchange, "gated": GatedExchange, "normed": NormedExchange}

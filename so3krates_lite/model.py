@@ -27,13 +27,15 @@ from so3krates_lite.attention import (
     feature_message,
     geometric_message,
 )
-from so3krates_lite.basis import cosine_cutoff, polynomial_basis, radial_basis
+from so3krates_lite.basis import cutoff_function, filter_basis
 from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.embedding import N_ELEMENTS, ElectronEmbedding, table_init
 from so3krates_lite.exchange import EXCHANGES
 from so3krates_lite.filters import SphericalFilter
 from so3krates_lite.harmonics import degree_invariants, sphc_length, spherical_harmonics, turned
+from so3krates_lite.heads import EnergyHead
 from so3krates_lite.passes import FILTERS_KEPT, PAIRS_KEPT, Collect, collect_at_once
+from so3krates_lite.physics.terms import PhysicalTerms
 from so3krates_lite.safe import safe_norm
 from so3krates_lite.spherical import spherical_weights
 from so3krates_lite.structures.graph import Batch, PairList, Pairs, PairVectors
@@ -180,9 +182,10 @@ def local_messages(
 
     def one_way(i: Atoms, j: Atoms, Y_ij: Array, switch: dict[str, Array]) -> Sent:
         at = switch.get
-        dx = feature_message(i.feature, j.feature, w_ij, phi_ij, config.heads, at("feature"))
-        roles = i.geometric, j.geometric
-        dchi = geometric_message(*roles, u_ij, phi_ij, Y_ij, config.degrees, at("geometric"))
+        roles, divisor = (i.feature, j.feature), config.form.neighbours
+        dx = feature_message(*roles, w_ij, phi_ij, config.heads, at("feature"), divisor)
+        roles, degrees = (i.geometric, j.geometric), config.degrees
+        dchi = geometric_message(*roles, u_ij, phi_ij, Y_ij, degrees, at("geometric"), divisor)
         return {"feature": dx, "geometric": dchi}
 
     Y_ji = turned(Y_ij, config.degrees)
@@ -198,8 +201,9 @@ def far_messages(
     u_ij = SphericalFilter(config, parent=None).apply({"params": filters[1]}, e_ij, n_ij)
 
     def one_way(i: Atoms, j: Atoms, phi_ij: Array, Y_ij: Array, switch: dict[str, Array]) -> Sent:
-        roles, at = (i.geometric, j.geometric), switch.get
-        dchi = geometric_message(*roles, u_ij, phi_ij, Y_ij, config.degrees, at("spherical"))
+        roles, factor = (i.geometric, j.geometric), switch.get("spherical")
+        divisor = config.form.neighbours
+        dchi = geometric_message(*roles, u_ij, phi_ij, Y_ij, config.degrees, factor, divisor)
         return {"spherical": dchi}
 
     Y_ji = turned(Y_ij, config.degrees)
@@ -209,23 +213,14 @@ def far_messages(
     )
 
 
-class EnergyHead(nn.Module):
-    """E_i = Dense(silu(Dense(x_i))), one number per atom."""
-
-    features: int
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "atoms F"]) -> Float[Array, "atoms"]:
-        return nn.Dense(1, name="out")(nn.silu(nn.Dense(self.features, name="hidden")(x)))[:, 0]
-
-
 class So3krates(nn.Module):
     """Energy of each atom of a batch, in the network's own unit and without shifts; 0 for padding.
 
     ``collect`` lets many pairs be computed in passes, at the price of all derivatives but one, see
     `passes`. Applied with a mutable collection "attention" it leaves there what every layer
     attended to (with a leading axis over layers) and the SPHCs at the start; a collection
-    `switches` sets factors on its coefficients. The parameters are the same.
+    `switches` sets factors on its coefficients; a mutable "properties" takes what is left by the
+    physical terms, see `physics.terms`. The parameters are the same.
 
     Source: Frank, Unke & Müller, NeurIPS 2022.
     """
@@ -247,10 +242,10 @@ class So3krates(nn.Module):
         table = self.param("embedding", table_init, shape, local.e_ij.dtype)
         parts = [table[batch.numbers.reshape(-1)]]
         if config.charge_embedding:
-            charge = ElectronEmbedding(config.features, name="charge_embedding")
+            charge = ElectronEmbedding(config, name="charge_embedding")
             parts.append(charge(batch.total_charge, batch))
         if config.spin_embedding:
-            spin = ElectronEmbedding(config.features, name="spin_embedding")
+            spin = ElectronEmbedding(config, name="spin_embedding")
             parts.append(spin(batch.unpaired_electrons, batch))
         x = sum(parts) / math.sqrt(len(parts))
         chi = sphc_start(local, config)
@@ -276,20 +271,13 @@ class So3krates(nn.Module):
         )(config, self.collect, name="layers")
         (x, chi), _ = layers((x, chi), local, far)
 
-        energy = EnergyHead(config.features, name="energy_head")(x).reshape(batch.numbers.shape)
-        return jnp.where(batch.atom_mask, energy, 0)
-
-
-def filter_basis(
-    distance: Float[Array, "*pairs"], config: So3kratesConfig
-) -> Float[Array, "*pairs K"]:
-    """What radial filters read of a distance."""
-    if config.filter_polynomials is not None:
-        return polynomial_basis(distance, config.filter_polynomials)
-    e_ij = radial_basis(distance, config.radial_functions, config.cutoff)
-    if config.radial_cutoff:
-        e_ij = e_ij * cosine_cutoff(distance, config.cutoff)[..., None]
-    return e_ij
+        energy = EnergyHead(config, name="energy_head")(x, batch.numbers.reshape(-1))
+        energy = jnp.where(batch.atom_mask, energy.reshape(batch.numbers.shape), 0)
+        if self.is_mutable_collection("properties"):
+            self.put_variable("properties", "network", energy)
+        if not config.physics:
+            return energy
+        return energy + PhysicalTerms(config, self.collect, name="physics")(x, batch, vectors)
 
 
 def neighbourhoods(
@@ -302,15 +290,15 @@ def neighbourhoods(
         distance = safe_norm(vectors)
         phi_ij = jnp.asarray(listed.mask.reshape(-1), vectors.dtype)
         if reach is not None:
-            phi_ij = cosine_cutoff(distance, reach)
+            phi_ij = cutoff_function(distance, config, reach)
         e_ij = filter_basis(distance, config)
         Y_ij = spherical_harmonics(vectors, config.degrees)
         return Neighbourhood(Pairs.of(listed, batch), e_ij, phi_ij, Y_ij)
 
     local = of(batch.local, vectors[0], config.cutoff)
-    if batch.spherical is None:
+    if not config.is_nonlocal:
         return local, None
-    return local, of(batch.spherical, vectors[1], config.long_cutoff)
+    return local, of(batch.far, vectors[1], config.long_cutoff)
 
 
 def count_parameters(params) -> int:

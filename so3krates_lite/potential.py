@@ -10,29 +10,35 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, partial, wraps
+from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float, Int, Num
 
-from so3krates_lite.arrays import AnyArray
-from so3krates_lite.config import GeomAttConfig, ModelConfig, So3kratesConfig
+from so3krates_lite.config import ModelConfig
 from so3krates_lite.embedding import N_ELEMENTS
+from so3krates_lite.energies import (
+    ARCHITECTURES,
+    atomic_energies,
+    energy_and_forces,
+    energy_forces_and_stress,
+    in_passes,
+    initialise,
+    network,
+)
 from so3krates_lite.errors import UserError
-from so3krates_lite.geomatt import GeomAtt
-from so3krates_lite.model import So3krates, count_parameters
-from so3krates_lite.passes import Collect, collect_at_once, collect_for_reverse, map_in_passes
+from so3krates_lite.model import count_parameters
+from so3krates_lite.passes import collect_for_reverse
+from so3krates_lite.physics.properties import Properties
 from so3krates_lite.record.attention_record import AttentionRecord
-from so3krates_lite.record.from_network import joined, of_geomatt, of_so3krates
+from so3krates_lite.record.from_network import joined
 from so3krates_lite.runtime import files
 from so3krates_lite.runtime.settings import Compiled, precision_context, precision_of
 from so3krates_lite.structures.batching import NEUTRAL, electrons_read, make_batch
@@ -44,133 +50,6 @@ log = logging.getLogger(__name__)
 
 KIND = "so3krates-lite potential"
 FORMAT_VERSION = 1
-
-
-class Architecture(NamedTuple):
-    """What computes a configuration, and how a record is made of what it leaves."""
-
-    network: type[nn.Module]
-    record: Callable[[Frames, Batch, dict, PairVectors, Any], AttentionRecord]
-
-
-_ARCHITECTURES = {
-    So3kratesConfig: Architecture(So3krates, of_so3krates),
-    GeomAttConfig: Architecture(GeomAtt, of_geomatt),
-}
-
-
-def network(config: ModelConfig, collect: Collect = collect_at_once) -> nn.Module:
-    """The flax module that computes a configuration.
-
-    It is applied to a batch and the vectors of its pairs, and returns the energy of each atom. Its
-    mutable collection "attention" takes what it attended to; the collection "switches", made by its
-    method `switches`, holds factors on attention coefficients by block and [receiver, sender].
-    ``collect`` is how sums over pairs are taken, see `passes`.
-    """
-    return _ARCHITECTURES[type(config)].network(config, collect)
-
-
-# factors on the coefficients of each block, by [receiver, sender]: 1 as trained, 0 switched off
-Switches = dict[str, Float[Array, "layers graphs atoms atoms _channels"]]
-
-
-def atomic_energies(
-    params: dict,
-    batch: Batch,
-    vectors: PairVectors,
-    config: ModelConfig,
-    collect: Collect = collect_at_once,
-    switches: Switches | None = None,
-) -> Float[Array, "graphs atoms"]:
-    """The network's energy of each atom, in its own unit and without shifts; zero for padding."""
-    model, variables = network(config, collect), {"params": params}
-    if switches:
-        variables["switches"] = model.switches(switches)
-    return model.apply(variables, batch, vectors)
-
-
-@partial(Compiled, once=True, static_argnames="config")
-def initialise(key: jax.Array, batch: Batch, config: ModelConfig) -> dict:
-    """Random parameters of the network, in the batch's precision.
-
-    They are drawn in float32 always, so that a seed gives one network; compiled as a whole, which
-    is much quicker than eagerly.
-    """
-    single = jax.tree.map(_to_single, batch)
-    params = network(config).init(key, single, pair_vectors(single, config))["params"]
-    return jax.tree.map(lambda leaf: leaf.astype(batch.displacement.dtype), params)
-
-
-def _to_single(leaf: AnyArray) -> AnyArray:
-    return leaf.astype(jnp.float32) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
-
-
-def energy(
-    params: dict,
-    batch: Batch,
-    config: ModelConfig,
-    collect: Collect = collect_at_once,
-    switches: Switches | None = None,
-) -> Float[Array, "graphs"]:
-    """The network's energy of each structure, in its own unit and without shifts."""
-    vectors = pair_vectors(batch, config)
-    return atomic_energies(params, batch, vectors, config, collect, switches).sum(axis=1)
-
-
-def energy_and_forces(
-    params: dict, batch: Batch, config: ModelConfig, switches: Switches | None = None
-) -> tuple[Float[Array, "graphs"], Float[Array, "graphs atoms 3"]]:
-    """The network's energy and F = -dE/dR, by one forward and one reverse sweep.
-
-    On a CPU, many pairs are computed in passes; whoever wants forward derivatives of forces, such
-    as products with the Hessian, then takes those of `energy`.
-    """
-    values, pull = jax.vjp(
-        lambda moved: energy(
-            params,
-            dataclasses.replace(batch, displacement=moved),
-            config,
-            collect_for_reverse,
-            switches,
-        ),
-        batch.displacement,
-    )
-    return values, -pull(jnp.ones_like(values))[0]
-
-
-def energy_forces_and_stress(
-    params: dict, batch: Batch, config: ModelConfig
-) -> tuple[Float[Array, "graphs"], Float[Array, "graphs atoms 3"], Float[Array, "graphs 3 3"]]:
-    """The same with the stress (1/V) dE/d(strain), the strain deforming every pair vector.
-
-    Structures whose cell has no volume, molecules among them, get a stress of zero.
-    """
-
-    def strained(moved, strain):
-        symmetric = (strain + strain.mT) / 2
-        vectors = jax.tree.map(
-            lambda r_ij: r_ij + jnp.einsum("gpa,gab->gpb", r_ij, symmetric),
-            pair_vectors(dataclasses.replace(batch, displacement=moved), config),
-        )
-        return atomic_energies(params, batch, vectors, config, collect_for_reverse).sum(axis=1)
-
-    values, pull = jax.vjp(strained, batch.displacement, jnp.zeros_like(batch.cell))
-    gradient, strain_gradient = pull(jnp.ones_like(values))
-    volume = jnp.abs(jnp.linalg.det(batch.cell))[:, None, None]
-    stress = jnp.where(volume > 0, strain_gradient / jnp.where(volume > 0, volume, 1), 0)
-    return values, -gradient, stress
-
-
-def in_passes(function: Callable) -> Callable:
-    """``function`` of parameters, batch and configuration, in passes where they save time."""
-
-    @wraps(function)
-    def passes(params: dict, batch: Batch, config: ModelConfig) -> Array | tuple[Array, ...]:
-        if config.is_cut_at_pairs:
-            return function(params, batch, config)
-        return map_in_passes(lambda part: function(params, part, config), batch)
-
-    return passes
 
 
 _energy_and_forces = Compiled(in_passes(energy_and_forces), static_argnames="config")
@@ -190,6 +69,14 @@ def _recorded(params: dict, batch: Batch, config: ModelConfig) -> tuple[dict, Pa
     vectors, model = pair_vectors(batch, config), network(config)
     _, left = model.apply({"params": params}, batch, vectors, mutable=["attention"])
     return left["attention"], vectors
+
+
+@partial(Compiled, static_argnames="config")
+def _properties(params: dict, batch: Batch, config: ModelConfig) -> dict:
+    """The collection "properties"."""
+    vectors, model = pair_vectors(batch, config), network(config)
+    _, left = model.apply({"params": params}, batch, vectors, mutable=["properties"])
+    return left["properties"]
 
 
 class Prediction(NamedTuple):
@@ -288,6 +175,50 @@ class Potential:
         """What `note_unread` has said."""
         return set()
 
+    def with_long_cutoff(self, long_cutoff: float | None) -> Potential:
+        """The same with another reach of electrostatics and dispersion (Å); None: all pairs.
+
+        Energies depend on it: compare only what was computed with one and the same.
+
+        Raises:
+            UserError: the model has no far pairs, or the length is not positive
+        """
+        if long_cutoff == self.config.long_cutoff:
+            return self
+        if not self.config.reads_far_pairs:
+            raise UserError(
+                f"long_cutoff = {long_cutoff} is given, but this potential sees no further than "
+                f"its cutoff of {self.config.cutoff:g} Å: leave it out."
+            )
+        config = dataclasses.replace(self.config, long_cutoff=long_cutoff)  # type: ignore[call-arg]
+        return dataclasses.replace(self, config=config)
+
+    def note_assumed(self, frames: Frames) -> None:
+        """Warn, once, that structures which state no charge or spin are taken as neutral ones."""
+        names = [
+            name
+            for name, reads in electrons_read(self.config).items()
+            if reads and getattr(frames, name) is None
+        ]
+        if not (self.config.assumes_neutral and names) or "neutral" in self._noted:
+            return
+        self._noted.add("neutral")
+        told = " and ".join(f"{name} ({NEUTRAL[name]:g} is assumed)" for name in names)
+        charge = 0 if frames.total_charge is None else frames.total_charge
+        odd = np.flatnonzero((frames.numbers.sum(axis=1) - charge) % 2)
+        hint = ""
+        if len(odd) and "spin_multiplicity" in names:
+            hint = (
+                f"; frame {odd[0]} has an odd number of electrons, so it is an ion or a radical, "
+                f"and its energy is that of neither"
+            )
+        log.warning(
+            'The structures state no %s%s: set atoms.info["charge"] and '
+            'atoms.info["spin_multiplicity"] of ions and radicals',
+            told,
+            hint,
+        )
+
     def note_unread(self, name: str, values: float | Num[np.ndarray, "frames"] | None) -> None:
         """Warn, once, of total charges or spins that are given to a model which reads none."""
         if values is None or electrons_read(self.config)[name] or name in self._noted:
@@ -339,6 +270,7 @@ class Potential:
             self.check_elements(frames.numbers)
         for name in NEUTRAL:
             self.note_unread(name, getattr(frames, name))
+        self.note_assumed(frames)
         energy = self.shift(frames)
         forces = np.zeros(frames.positions.shape)
         stresses = np.zeros((len(frames), 3, 3)) if stress else None
@@ -368,13 +300,57 @@ class Potential:
         """
         if not allow_unknown_elements:
             self.check_elements(frames.numbers)
-        parts, record_of = [], _ARCHITECTURES[type(self.config)].record
+        parts, record_of = [], ARCHITECTURES[type(self.config)].record
         batches = bucketed_batches(frames, self.config, spare=True, dtype=self.dtype)
         for index, batch in batches:
             with precision_context(self.dtype):
                 record, vectors = jax.device_get(_recorded(self.device_params, batch, self.config))
             parts.append(record_of(frames[index], batch, record, vectors, self.config))
         return joined(parts, [index for index, _ in batches])
+
+    def properties_of(self, batch: Batch) -> dict[str, Float[np.ndarray, "graphs atoms"]]:
+        """What `properties` is made of: energies (eV) by term, "charges" and "ratios", if any."""
+        with precision_context(self.dtype):
+            found = jax.device_get(_properties(self.device_params, batch, self.config))
+        physics = found["physics"]
+        energies = {"network": found["network"], **physics.pop("energies")}
+        return {name: np.asarray(v, np.float64) for name, v in (energies | physics).items()}
+
+    def properties(self, frames: Frames, *, allow_unknown_elements: bool = False) -> Properties:
+        """Energies by term, partial charges, Hirshfeld ratios and dipoles.
+
+        Raises:
+            UserError: the model has no physical terms, or an element is unknown
+        """
+        config = self.config
+        if not config.physics:
+            raise UserError(
+                "This potential has no charges and no physical terms, its energy is the network's: "
+                "load one that has, such as so3lr."
+            )
+        if not allow_unknown_elements:
+            self.check_elements(frames.numbers)
+        self.note_assumed(frames)
+        names = ("network", *config.physics)
+        energies = {name: np.zeros(frames.numbers.shape) for name in names}
+        atomic = {
+            name: np.zeros(frames.numbers.shape)
+            for name, has in (("charges", config.has_charges), ("ratios", config.has_ratios))
+            if has
+        }
+        for index, batch in bucketed_batches(frames, config, spare=True, dtype=self.dtype):
+            found = self.properties_of(batch)
+            atoms = min(batch.numbers.shape[1], frames.numbers.shape[1])
+            for name, values in (energies | atomic).items():
+                values[index, :atoms] = found[name][:, :atoms]
+        charges, dipole = atomic.get("charges"), None
+        if charges is not None:
+            dipole = np.einsum(
+                "fa,fad->fd", charges, np.where(frames.mask[..., None], frames.positions, 0)
+            )
+            if frames.pbc is not None:
+                dipole[frames.pbc.any(axis=1)] = np.nan
+        return Properties(energies, charges, atomic.get("ratios"), dipole)
 
     def save(self, path: str | PathLike) -> None:
         """Write one .safetensors file that holds everything; complete or not at all."""
@@ -419,6 +395,13 @@ def total_shift(
     return np.where(frames.numbers > 0, element_shift[frames.numbers], 0.0).sum(axis=1)
 
 
-def load_potential(path: str | PathLike) -> Potential:
-    """`Potential.load`: from a file, a run folder, or a bundled model's name."""
-    return Potential.load(path)
+def load_potential(path: str | PathLike, *, long_cutoff: float | None = None) -> Potential:
+    """`Potential.load`: from a file, a run folder, or the name of a bundled or fetched model.
+
+    Args:
+        path: file, folder or name
+        long_cutoff: reach of electrostatics and dispersion, Å; None: the model's own, for SO3LR
+            all pairs
+    """
+    potential = Potential.load(path)
+    return potential if long_cutoff is None else potential.with_long_cutoff(long_cutoff)

@@ -11,12 +11,19 @@ import numpy as np
 import pytest
 
 from so3krates_lite.config import So3kratesConfig
-from so3krates_lite.potential import Potential, initialise
+from so3krates_lite.energies import initialise
+from so3krates_lite.potential import Potential
 from so3krates_lite.runtime import settings
 from so3krates_lite.structures.batching import make_batch
 from so3krates_lite.structures.frames import Frames
 
 ELEMENTS = (1, 6, 7, 8)
+# all that SO3LR has beside its form
+PHYSICS = {
+    "physics": ("repulsion", "electrostatics", "dispersion"),
+    "charge_embedding": True,
+    "spin_embedding": True,
+}
 
 
 def small_config(

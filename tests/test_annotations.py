@@ -54,7 +54,7 @@ def assert_as_annotated(tree: Any) -> None:
 def test_batches_and_neighbourhoods(config):
     batch = batch_of(config)
     assert_as_annotated(batch)
-    for listed in filter(None, (batch.local, batch.spherical)):
+    for listed in filter(None, (batch.local, batch.far)):
         assert_as_annotated(listed)
     for near in filter(None, neighbourhoods(batch, pair_vectors(batch, config), config)):
         assert_as_annotated(near)

@@ -15,7 +15,7 @@ import pytest
 from small import deviation, molecule, random_parameters, small_config, stack
 
 from so3krates_lite.config import So3kratesConfig
-from so3krates_lite.potential import energy_and_forces
+from so3krates_lite.energies import energy_and_forces
 from so3krates_lite.structures.batching import make_batch, neighbour_pairs
 from so3krates_lite.training import TrainConfig
 from so3krates_lite.training.objective import Labelled, Weights, loss_and_gradient

@@ -114,7 +114,7 @@ def shares(frames: Frames, atoms: int) -> np.ndarray:
     }
     with jax.enable_x64(True):
         batch = jax.tree.map(jnp.asarray, make_batch(frames, CONFIG, atoms=atoms, dtype=np.float64))
-        module = ElectronEmbedding(2)
+        module = ElectronEmbedding(small_config(features=2, degrees=(1,), heads=1))
         e = jax.jit(module.apply)({"params": parameters}, batch.total_charge, batch)
         return np.asarray(e)[:, 0].reshape(len(frames), atoms)
 

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small import deviation, frame_of, molecule, small_config, small_potential, stack
+from small import PHYSICS, deviation, frame_of, molecule, small_config, small_potential, stack
 
+from so3krates_lite.energies import energy_and_forces
 from so3krates_lite.errors import UserError
-from so3krates_lite.potential import energy_and_forces
 from so3krates_lite.runtime.settings import Compiled
 from so3krates_lite.structures.batching import make_batch
 from so3krates_lite.structures.frames import Frames
@@ -35,10 +35,12 @@ def slope(values: np.ndarray) -> np.ndarray:
     return np.tensordot(list(RULE.values()), values, axes=1) / STEP
 
 
-@pytest.mark.parametrize("variant", ["paper", "v0.3"])
+@pytest.mark.parametrize("variant", ["paper", "v0.3", "so3lr"])
 def test_forces_are_minus_the_slope_of_the_energy(variant):
     frame = molecule(5, seed=3)
-    potential = small_potential(small_config(variant=variant))
+    potential = small_potential(
+        small_config(variant=variant, **(PHYSICS if variant == "so3lr" else {}))
+    )
     images = [
         frame.replace(positions=frame.positions + step * STEP * direction.reshape(1, 5, 3))
         for step in RULE
@@ -69,10 +71,11 @@ def strained(component: tuple[int, int], size: float) -> Frames:
     return crystal(CELL @ (np.eye(3) + strain), SITES @ (np.eye(3) + strain))
 
 
-@pytest.fixture(scope="module", params=["paper", "v0.3"])
+@pytest.fixture(scope="module", params=["paper", "v0.3", "so3lr"])
 def solid(request):
     """Energy, forces and stress of every crystal that the tests below ask for, in one batch."""
-    potential = small_potential(small_config(variant=request.param))
+    more = {"long_cutoff": 4.9, **PHYSICS} if request.param == "so3lr" else {}
+    potential = small_potential(small_config(variant=request.param, **more))
     doubled = np.diag([2.0, 1.0, 1.0]) @ CELL
     tripled = np.diag([1.0, 1.0, 3.0]) @ CELL
     shifted = SITES + np.array([[1, -2, 0], [0, 0, 3]]) @ CELL

@@ -12,9 +12,10 @@ from numpy_geomatt import correlation, geomatt
 from small import deviation, frame_of, molecule, one_atom_batch, small_potential, stack
 
 from so3krates_lite.config import GeomAttConfig, ModelConfig
+from so3krates_lite.energies import initialise
 from so3krates_lite.errors import UserError
 from so3krates_lite.geomatt import GeomAtt
-from so3krates_lite.potential import Potential, initialise
+from so3krates_lite.potential import Potential
 from so3krates_lite.runtime import settings
 from so3krates_lite.structures.frames import Frames
 

@@ -8,7 +8,7 @@ import pytest
 from numpy_oracle import Oracle
 from small import deviation, molecule, small_config, small_potential, stack
 
-from so3krates_lite.potential import energy
+from so3krates_lite.energies import energy
 from so3krates_lite.structures.batching import make_batch
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

@@ -8,11 +8,11 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
-from small import deviation, molecule, quickly, small_config, small_potential, stack
+from small import PHYSICS, deviation, molecule, quickly, small_config, small_potential, stack
 
 from benchmarks.systems import water_box
 from so3krates_lite import model, passes, potential
-from so3krates_lite.potential import energy, energy_and_forces, energy_forces_and_stress
+from so3krates_lite.energies import energy, energy_and_forces, energy_forces_and_stress
 from so3krates_lite.runtime import settings
 from so3krates_lite.structures.batching import make_batch
 from so3krates_lite.training.objective import (
@@ -27,9 +27,10 @@ FRAMES = stack(*(molecule(3 + seed % 3, seed=seed) for seed in range(7)))
 PAIRS = 10
 
 
-def labelled() -> Labelled:
+def labelled(config=CONFIG) -> Labelled:
     rng = np.random.default_rng(1)
-    batch = make_batch(FRAMES, CONFIG, atoms=5, pairs=PAIRS, dtype=np.float64)
+    room = {"atoms": 5, "pairs": PAIRS, "far_pairs": PAIRS}
+    batch = make_batch(FRAMES, config, **room, dtype=np.float64)
     weight = np.ones(len(FRAMES))
     weight[2] = 0
     energy, forces = rng.normal(size=len(FRAMES)), rng.normal(size=(len(FRAMES), 5, 3))
@@ -90,14 +91,15 @@ def test_loss_and_gradient_in_passes_are_those_at_once(monkeypatch):
         assert np.abs(mine - plain).max() < 1e-12 * largest
 
 
-@pytest.mark.parametrize("variant, most", [("paper", 4), ("v0.3", 23)])
+@pytest.mark.parametrize("variant, most", [("paper", 4), ("v0.3", 23), ("so3lr", 23)])
 def test_pairs_in_passes_give_the_same_energies_forces_stress_and_gradient(
     monkeypatch, variant, most
 ):
     """70 places for pairs, some of them padding, in passes of 4, or of 18 with two to fill up."""
-    config, weights = small_config(variant=variant), Weights(energy=0.3, forces=0.7)
+    more = PHYSICS if variant == "so3lr" else {}
+    config, weights = small_config(variant=variant, **more), Weights(energy=0.3, forces=0.7)
     params = small_potential(config).params
-    target = labelled()
+    target = labelled(config)
     edges = np.arange(4, 4 + len(FRAMES))[:, None, None] * np.eye(3)
     target = target.replace(batch=target.batch.replace(cell=edges))
     collected = []

@@ -215,7 +215,7 @@ def test_a_missing_file_or_unknown_name_says_what_there_is(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"There is no file .*gone\.safetensors"):
         Potential.load(tmp_path / "gone.safetensors")
-    with pytest.raises(UserError, match="no bundled model of that name; bundled are: "):
+    with pytest.raises(UserError, match="no model of that name; bundled are: "):
         Potential.load("no-such-model")
 
 

@@ -13,6 +13,7 @@ from small import deviation, one_atom_batch
 
 from so3krates_lite.basis import cosine_cutoff, radial_basis
 from so3krates_lite.config import So3kratesConfig
+from so3krates_lite.energies import initialise
 from so3krates_lite.harmonics import (
     coupling_coefficients,
     degree_of_component,
@@ -20,7 +21,7 @@ from so3krates_lite.harmonics import (
     spherical_harmonics,
 )
 from so3krates_lite.model import count_parameters
-from so3krates_lite.potential import Potential, initialise
+from so3krates_lite.potential import Potential
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -17,8 +17,8 @@ from small import deviation, frame_of, molecule, small_config, small_potential, 
 
 from so3krates_lite import passes
 from so3krates_lite.basis import polynomial_cutoff
+from so3krates_lite.energies import energy_and_forces
 from so3krates_lite.errors import UserError
-from so3krates_lite.potential import energy_and_forces
 from so3krates_lite.record.attention_record import QUANTITIES
 from so3krates_lite.runtime.settings import Compiled
 from so3krates_lite.simulate.calculator import So3kratesCalculator

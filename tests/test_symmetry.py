@@ -6,7 +6,7 @@ import e3x
 import jax
 import numpy as np
 import pytest
-from small import deviation, frame_of, molecule, small_config, small_potential, stack
+from small import PHYSICS, deviation, frame_of, molecule, small_config, small_potential, stack
 
 from so3krates_lite.record.attention_record import QUANTITIES
 from so3krates_lite.structures.frames import Frames
@@ -17,6 +17,7 @@ CASES = [
     *(("paper", degrees, {}) for degrees in ((0,), (1,), (2,), (1, 3), (0, 1, 2, 3, 4))),
     *(("v0.3", degrees, {}) for degrees in ((0, 1, 2, 3, 4), (1, 3))),
     ("paper", (1, 2), {"spherical_radius": 2.0, "charge_embedding": True}),
+    ("so3lr", (1, 2, 3, 4), PHYSICS),
 ]
 TOLERANCE = 1e-9
 RNG = np.random.default_rng(0)

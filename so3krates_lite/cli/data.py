@@ -28,10 +28,10 @@ def add_data(commands) -> None:
         actions,
         "fetch",
         _data_fetch,
-        "download a data set into the cache",
+        "download a data set, or the published potential so3lr, into the cache",
         "An interrupted download starts anew. SO3KRATES_CACHE names another cache.",
     )
-    fetch.add_argument("name", help="a registered name")
+    fetch.add_argument("name", help="a registered name, or so3lr")
     fetch.add_argument("--force", action="store_true", help="download anew what is there")
     generate = command(
         actions,
@@ -98,9 +98,16 @@ def _data_info(options: argparse.Namespace) -> None:
 
 
 def _data_fetch(options: argparse.Namespace) -> None:
-    from so3krates_lite.datasets import fetch
+    from so3krates_lite.datasets.bundled import PUBLISHED
+    from so3krates_lite.published import fetch
 
-    for path in fetch(options.name, force=options.force):
+    paths = fetch(options.name, force=options.force)
+    if options.name in PUBLISHED:
+        from so3krates_lite.potential import Potential
+
+        for name, told in Potential.load(paths[0]).card.items():
+            print(f"{name}: {told}")
+    for path in paths:
         print(path)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from so3krates_lite.datasets.places import bundled_path
+from so3krates_lite.datasets.places import bundled_path, cache_folder, data_folder
 from so3krates_lite.datasets.splits import Split
 from so3krates_lite.errors import UserError
+
+PUBLISHED = ("so3lr",)  # potentials of others that can be fetched, see the room `published`
 
 
 def bundled_potentials() -> list[str]:
@@ -23,11 +25,24 @@ def bundled_split(name: str) -> Split:
 
 
 def bundled_model(name: str) -> Path:
+    """The file of a potential that comes with the package or has been fetched.
 
+    Raises:
+        UserError: there is none of that name here
+    """
     known = bundled_potentials()
-    if name not in known:
+    if name in known:
+        return bundled_path(f"models/{name}.safetensors")
+    places = [place for place in (data_folder(), cache_folder() / name) if place is not None]
+    for place in places:
+        if (place / f"{name}.safetensors").is_file():
+            return place / f"{name}.safetensors"
+    if name in PUBLISHED:
         raise UserError(
-            f"There is no model file {name} and no bundled model of that name; "
-            f"bundled are: {', '.join(known) or 'none'}."
+            f"The published potential {name} is not on this machine yet: get it once with "
+            f"`so3krates-lite data fetch {name}`."
         )
-    return bundled_path(f"models/{name}.safetensors")
+    raise UserError(
+        f"There is no model file {name} and no model of that name; bundled are: "
+        f"{', '.join(known) or 'none'}; published, to be fetched: {', '.join(PUBLISHED)}."
+    )

@@ -20,8 +20,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from so3krates_lite.config import ModelConfig
+from so3krates_lite.energies import Switches, energy, energy_and_forces
 from so3krates_lite.errors import UserError
-from so3krates_lite.potential import Potential, Switches, energy, energy_and_forces
+from so3krates_lite.potential import Potential
 from so3krates_lite.record.blocks import BLOCKS
 from so3krates_lite.runtime.settings import Compiled, precision_context
 from so3krates_lite.structures.batching import make_batch

@@ -60,8 +60,8 @@ def of_so3krates(
     layers = record["layers"]
     local = DirectedView.of(batch.local, vectors[0])
     spherical = None
-    if batch.spherical is not None:
-        far = DirectedView.of(batch.spherical, vectors[1])
+    if config.is_nonlocal:
+        far = DirectedView.of(batch.far, vectors[1])
         distance = np.asarray(layers["sphc_distance"])[:, None, :, None]
         spherical = SphericalAttention(
             **far.fields,

@@ -53,7 +53,8 @@ class So3kratesCalculator(Calculator):
     (1/V) dE/dstrain in the order xx, yy, zz, yz, xz, xy, positive where the cell wants to shrink;
     structures without periodicity, or whose cell has no volume, have none. ``energies`` are what
     each atom adds to the energy, its element's energy included: a share that the network chose, no
-    observable.
+    observable. A potential with electrostatics has ``charges`` (e), too, and of structures that are
+    not periodic a ``dipole`` (e Å).
 
     Args:
         potential: a `Potential`, the path of its file or run folder, or the name of a bundled one
@@ -69,6 +70,8 @@ class So3kratesCalculator(Calculator):
             ``atoms.info["charge"]`` and ``atoms.info["spin_multiplicity"]`` say. To a model that
             does not read it, no charge but 0 and no spin but 1 can be given here; one that a
             structure states is warned of, once
+        long_cutoff: reach of electrostatics and dispersion, in Å, for potentials that have them;
+            None: the potential's own
 
     Raises:
         UserError: an argument is not possible, or (when a property is asked for) the structure
@@ -95,11 +98,16 @@ class So3kratesCalculator(Calculator):
         allow_unknown_elements: bool = False,
         total_charge: float | None = None,
         spin_multiplicity: int | None = None,
+        long_cutoff: float | None = None,
         **kwargs: Any,
     ) -> None:
         require(bool(np.isfinite(skin) and skin >= 0), "skin", skin, "a length in Å, 0 or more")
         if not isinstance(potential, Potential):
             potential = Potential.load(potential)
+        if long_cutoff is not None:
+            potential = potential.with_long_cutoff(long_cutoff)
+        if potential.config.has_charges:
+            self.implemented_properties = [*self.implemented_properties, "charges", "dipole"]
         self.potential = potential.astype(precision)
         self._dtype = self.potential.dtype
         # so far an atom may move until its displacement is rounded by more than that
@@ -142,7 +150,7 @@ class So3kratesCalculator(Calculator):
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """What has changed since the last results, the charge and spin in ``info`` included."""
         changes = super().check_state(atoms, tol=tol)
-        self._note_unread(atoms)
+        self._note_electrons(atoms)
         if self._batch is not None and self._electrons_of(atoms) != self._electrons:
             changes.append("info")
         return changes
@@ -155,6 +163,8 @@ class So3kratesCalculator(Calculator):
                 continue
             value = getattr(self, name)
             found[name] = told(atoms, name) if value is None else value
+            if found[name] is None and self.potential.config.assumes_neutral:
+                found[name] = NEUTRAL[name]
             if found[name] is None:
                 raise UserError(
                     f"This potential reads the {name}, which is not stated as a number: set "
@@ -162,11 +172,18 @@ class So3kratesCalculator(Calculator):
                 )
         return found
 
-    def _note_unread(self, atoms: Atoms) -> None:
-        """Say, once, that a charge or spin of the structure changes nothing for this model."""
+    def _note_electrons(self, atoms: Atoms) -> None:
+        """Say, once, that a charge or spin changes nothing, or is missing and taken as none."""
+        stated = {}
         for name, reads in electrons_read(self.potential.config).items():
+            value = getattr(self, name)
+            value = told(atoms, name) if value is None else value
+            stated[name] = None if value is None else [value]
             if not reads:
                 self.potential.note_unread(name, told(atoms, name))
+        if self.potential.config.assumes_neutral:
+            frames = Frames(atoms.numbers[None], atoms.positions[None], **stated)
+            self.potential.note_assumed(frames)
 
     def calculate(
         self,
@@ -198,8 +215,16 @@ class So3kratesCalculator(Calculator):
         if "energies" in properties:
             of_elements = self.potential.element_shift[atoms.numbers]
             self.results["energies"] = self.potential.atomic_energies(batch)[0] + of_elements
+        if {"charges", "dipole"} & set(properties):
+            self._add_charges(batch, atoms)
         if periodic:
             self.results["stress"] = stress[0][0][VOIGT]
+
+    def _add_charges(self, batch: Batch, atoms: Atoms) -> None:
+        charges = self.potential.properties_of(batch)["charges"][0]
+        self.results["charges"] = charges
+        if not atoms.pbc.any():
+            self.results["dipole"] = charges @ atoms.positions
 
     @staticmethod
     def _has_volume(atoms: Atoms) -> bool:
@@ -242,7 +267,7 @@ class So3kratesCalculator(Calculator):
             **{name: [value] for name, value in electrons.items()},  # type: ignore[arg-type]
         )
         batch = make_batch(frames, self.potential.config, skin=self.skin, dtype=self._dtype)
-        lists = {name: getattr(batch, name) for name in ("local", "spherical")}
+        lists = {name: getattr(batch, name) for name in ("local", "far")}
         lists = {name: pairs for name, pairs in lists.items() if pairs is not None}
         roomy = {name: self._with_room(name, lists[name], len(atoms), periodic) for name in lists}
         with precision_context(self._dtype):

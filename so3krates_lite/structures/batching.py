@@ -19,6 +19,8 @@ from so3krates_lite.structures.frames import Frames
 from so3krates_lite.structures.graph import Batch, PairList
 from so3krates_lite.structures.neighbours import neighbour_pairs
 
+NEAREST = 0.1  # Å, of two nuclei; H2 is 0.74 Å long
+
 
 @dataclass(frozen=True)
 class PairLists:
@@ -28,7 +30,7 @@ class PairLists:
     """
 
     local: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
-    spherical: list[tuple[np.ndarray, np.ndarray, np.ndarray]] | None
+    far: list[tuple[np.ndarray, np.ndarray, np.ndarray]] | None
 
     @classmethod
     def of(cls, frames: Frames, config: ModelConfig, skin: float = 0.0) -> PairLists:
@@ -37,20 +39,23 @@ class PairLists:
         def listed(cutoff: float) -> list[tuple]:
             return [_pairs_of(frames, k, cutoff) for k in range(len(frames))]
 
-        spherical = None
-        if config.is_nonlocal:
-            spherical = listed((config.long_cutoff or math.inf) + skin)
-        return cls(listed(config.cutoff + skin), spherical)
+        local, far = listed(config.cutoff + skin), None
+        if config.physics:
+            for k, pairs in enumerate(local):
+                _check_apart(k, *pairs)
+        if config.reads_far_pairs:
+            far = listed((config.long_cutoff or math.inf) + skin)
+        return cls(local, far)
 
     def __getitem__(self, index: Int[np.ndarray, "structures"]) -> PairLists:
         """The lists of the structures ``index``."""
-        spherical = self.spherical and [self.spherical[k] for k in index]
-        return PairLists([self.local[k] for k in index], spherical)
+        far = self.far and [self.far[k] for k in index]
+        return PairLists([self.local[k] for k in index], far)
 
     @property
     def numbers(self) -> Int[np.ndarray, "structures lists"]:
         """How many pairs each structure has in each list."""
-        both = [self.local] if self.spherical is None else [self.local, self.spherical]
+        both = [self.local] if self.far is None else [self.local, self.far]
         return np.array([[len(first) for first, _, _ in one] for one in both], int).T
 
 
@@ -73,7 +78,7 @@ def make_batch(
         config: of the model that will read the batch: its cutoffs say which pairs are needed
         skin: list pairs that are this much longer than the cutoffs, too, in Å
         atoms, pairs, far_pairs: room per structure for atoms and for pairs of the local and of the
-            spherical list; None: as much as the largest needs
+            far list; None: as much as the largest needs
         spare: round the room for pairs up to the next step of a ladder, so that sets of nearly
             equal size share one compilation
         dtype: of pair vectors and of everything computed from them
@@ -95,9 +100,7 @@ def make_batch(
         return _stacked(listed, room, dtype)
 
     local = stacked(lists.local, "pairs", pairs)
-    spherical = None
-    if lists.spherical is not None:
-        spherical = stacked(lists.spherical, "far_pairs", far_pairs)
+    far = None if lists.far is None else stacked(lists.far, "far_pairs", far_pairs)
 
     graphs = len(frames)
     numbers = np.zeros((graphs, n_atoms), np.int32)
@@ -110,7 +113,7 @@ def make_batch(
         cell = np.where(frames.pbc.any(axis=1)[:, None, None], frames.cell, 0).astype(dtype)
     charge, unpaired = _charge_and_spin(frames, config)
     return Batch(
-        numbers, displacement, cell, charge.astype(dtype), unpaired.astype(dtype), local, spherical
+        numbers, displacement, cell, charge.astype(dtype), unpaired.astype(dtype), local, far
     )
 
 
@@ -137,14 +140,17 @@ NEUTRAL = {"total_charge": 0.0, "spin_multiplicity": 1}  # the least a molecule 
 
 def electrons_read(config: ModelConfig) -> dict[str, bool]:
     """Which of total charge and spin multiplicity a model reads, by their names in `Frames`."""
-    return {"total_charge": config.charge_embedding, "spin_multiplicity": config.spin_embedding}
+    return {
+        "total_charge": config.charge_embedding or config.has_charges,
+        "spin_multiplicity": config.spin_embedding,
+    }
 
 
 def _charge_and_spin(
     frames: Frames, config: ModelConfig
 ) -> tuple[Float[np.ndarray, "graphs"], Float[np.ndarray, "graphs"]]:
     for name, reads in electrons_read(config).items():
-        if reads and getattr(frames, name) is None:
+        if reads and getattr(frames, name) is None and not config.assumes_neutral:
             neutral = NEUTRAL[name]
             raise UserError(
                 f"The model reads the {name} of every structure, but the frames have none"
@@ -171,11 +177,22 @@ def _pairs_of(frames: Frames, k: int, cutoff: float) -> tuple[np.ndarray, np.nda
         return first, second, R[second] - R[first] + offset
     if pbc is not None and pbc.any():
         raise UserError(
-            f"Frame {k} is periodic and has pairs without end, but the model takes all pairs: use "
-            f"one with a cutoff (for a spherical neighbourhood, with a long_cutoff)."
+            f"Frame {k} is periodic and has pairs without end, but the model takes all pairs: give "
+            f"it a long_cutoff, as in potential.with_long_cutoff(12.0), or take one with a cutoff."
         )
     first, second = np.triu_indices(len(R), 1)
     return first, second, R[second] - R[first]
+
+
+def _check_apart(k: int, first: np.ndarray, second: np.ndarray, vector: np.ndarray) -> None:
+    """Raise where two nuclei of frame ``k`` are so near that their repulsion means nothing."""
+    distance = np.linalg.norm(vector, axis=1)
+    if len(distance) and not (least := distance.min()) >= NEAREST:
+        pair = int(np.argmin(distance))
+        raise UserError(
+            f"Frame {k}: atoms {first[pair]} and {second[pair]} are {least:.2g} Å apart, nearer "
+            f"than two nuclei can be: check the structure, and that no atom stands in it twice."
+        )
 
 
 def _stacked(lists: list[tuple], room: int, dtype: np.dtype | type) -> PairList:

@@ -4,9 +4,9 @@ A neighbour list says which atoms see each other. Here each *undirected* pair is
 distance, its filters and its SPHC distance are the same from both ends, and are computed once. What
 differs between the ends is who asks and who answers, and the sign of odd harmonics.
 
-There may be two lists. The *local* one holds the pairs within the cutoff. The *spherical* one, for
-models with a spherical neighbourhood, holds every pair of a structure, or those up to a second,
-longer cutoff: which of them interact is decided in SPHC space, anew in every layer.
+There may be two lists. The *local* one holds the pairs within the cutoff. The *far* one holds every
+pair of a structure, or those up to a second, longer cutoff. Electrostatics and dispersion sum over
+it; in a spherical neighbourhood, which of them interact is decided in SPHC space in every layer.
 
 Molecules of different size share a batch by padding. A padded atom has atomic number 0; a padded
 pair has ``mask`` False and is given a length of twice the cutoff, where every coefficient is zero.
@@ -28,7 +28,7 @@ from so3krates_lite.config import ModelConfig
 
 Tree = TypeVar("Tree")
 
-# of the local and, where there is one, of the spherical list
+# of the local and, where there is one, of the far list
 PairVectors = tuple[Float[AnyArray, "graphs pairs 3"], Float[AnyArray, "graphs far_pairs 3"] | None]
 
 
@@ -62,8 +62,8 @@ class Batch:
     batch just made. So an atom's distance from the origin, or that of its image, costs no digits.
 
     ``cell`` (Å, rows are lattice vectors) is zero for molecules; ``total_charge`` in e;
-    ``unpaired_electrons`` is the spin multiplicity less one. ``spherical`` is None for models
-    without a spherical neighbourhood.
+    ``unpaired_electrons`` is the spin multiplicity less one. ``far`` is None for models
+    that read local pairs only.
     """
 
     __no_type_check__ = True  # as of `PairList`
@@ -74,7 +74,7 @@ class Batch:
     total_charge: Float[AnyArray, "graphs"]
     unpaired_electrons: Float[AnyArray, "graphs"]
     local: PairList
-    spherical: PairList | None = None
+    far: PairList | None = None
 
     def __len__(self) -> int:
         return self.numbers.shape[0]
@@ -90,7 +90,7 @@ class Batch:
     @property
     def room(self) -> int:
         """Places for pairs per structure, those of both lists."""
-        return self.local.room + (self.spherical.room if self.spherical else 0)
+        return self.local.room + (self.far.room if self.far else 0)
 
 
 @struct.dataclass
@@ -150,5 +150,5 @@ def pair_vectors(batch: Batch, config: ModelConfig) -> PairVectors:
         outside = jnp.asarray([0.0, 0.0, length], vector.dtype)
         return jnp.where(listed.mask[..., None], vector, outside)
 
-    spherical = batch.spherical and vectors(batch.spherical, config.long_cutoff or config.cutoff)
-    return vectors(batch.local, config.cutoff), spherical
+    far = batch.far and vectors(batch.far, config.long_cutoff or config.cutoff)
+    return vectors(batch.local, config.cutoff), far

@@ -25,8 +25,10 @@ from jaxtyping import Array, Float
 from so3krates_lite.arrays import Scalar
 from so3krates_lite.config import ModelConfig, So3kratesConfig
 from so3krates_lite.datasets.splits import Split
+from so3krates_lite.energies import energy_and_forces, in_passes, initialise
 from so3krates_lite.errors import UserError
-from so3krates_lite.potential import Potential, energy_and_forces, in_passes, initialise
+from so3krates_lite.physics.dispersion import FREE_ATOMS
+from so3krates_lite.potential import Potential
 from so3krates_lite.runtime.settings import Compiled, hardware, precision_context, precision_of
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.training import optimiser as optimisation
@@ -148,6 +150,11 @@ def train(
     if settings.energy_shift == "isolated":
         split = split.without(isolated_atoms(frames))
     _check(frames, split)
+    if model.has_ratios and (unknown := set(frames.elements.tolist()) - set(FREE_ATOMS)):
+        raise UserError(
+            f"Dispersion has numbers for the elements {sorted(FREE_ATOMS)}, but the frames hold "
+            f"{sorted(unknown)}: leave dispersion out of physics, or train on other frames."
+        )
     facts = _facts(frames, split, settings)
     if resume and card.get("fingerprint") not in (None, facts["fingerprint"]):
         raise UserError(
@@ -167,7 +174,9 @@ def _train(
     if start is None:
         zero = _zero_from(frames, training, settings.energy_shift)
         shift = element_shift(zero, settings.energy_shift)
-        scale = energy_scale(training, settings.energy_scale, shift)
+        # physical terms are in eV, so the network beside them is, too
+        kind = "none" if model.physics else settings.energy_scale
+        scale = energy_scale(training, kind, shift)
     else:
         shift, scale = start.element_shift, start.energy_scale
         if settings.refit_shift:

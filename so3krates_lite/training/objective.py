@@ -21,8 +21,8 @@ from jaxtyping import Array, Float
 
 from so3krates_lite.arrays import AnyArray, Scalar
 from so3krates_lite.config import ModelConfig
+from so3krates_lite.energies import energy, energy_and_forces
 from so3krates_lite.passes import collect_for_forward, pass_index, structures_per_pass
-from so3krates_lite.potential import energy, energy_and_forces
 from so3krates_lite.structures.graph import Batch
 
 

@@ -13,7 +13,8 @@ import pytest
 from small import molecule, small_config, stack
 
 from so3krates_lite.datasets.splits import Split
-from so3krates_lite.potential import Potential, energy_and_forces
+from so3krates_lite.energies import energy_and_forces
+from so3krates_lite.potential import Potential
 from so3krates_lite.runtime.settings import Compiled
 from so3krates_lite.structures.batching import make_batch
 from so3krates_lite.structures.frames import Frames

@@ -1,0 +1,1 @@
+"""Terms of the energy that are known beforehand: repulsion, electrostatics, dispersion."""
