@@ -30,6 +30,7 @@ from jaxtyping import Array, Bool, Float, Int
 from benchmarks.with_jax import JaxImplementation
 from so3krates_lite.basis import cosine_cutoff, radial_basis
 from so3krates_lite.config import So3kratesConfig
+from so3krates_lite.energies import initialise
 from so3krates_lite.errors import UserError
 from so3krates_lite.harmonics import (
     coupling_coefficients,
@@ -38,7 +39,6 @@ from so3krates_lite.harmonics import (
     repeat_degrees,
     spherical_harmonics,
 )
-from so3krates_lite.energies import initialise
 from so3krates_lite.safe import safe_norm
 from so3krates_lite.structures.batching import make_batch
 from so3krates_lite.structures.frames import Frames

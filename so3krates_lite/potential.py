@@ -190,7 +190,8 @@ class Potential:
                 f"long_cutoff = {long_cutoff} is given, but this potential sees no further than "
                 f"its cutoff of {self.config.cutoff:g} Å: leave it out."
             )
-        config = dataclasses.replace(self.config, long_cutoff=long_cutoff)  # type: ignore[call-arg]
+        config: Any = self.config
+        config = dataclasses.replace(config, long_cutoff=long_cutoff)
         return dataclasses.replace(self, config=config)
 
     def note_assumed(self, frames: Frames) -> None:

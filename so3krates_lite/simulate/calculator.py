@@ -107,7 +107,8 @@ class So3kratesCalculator(Calculator):
         if long_cutoff is not None:
             potential = potential.with_long_cutoff(long_cutoff)
         if potential.config.has_charges:
-            self.implemented_properties = [*self.implemented_properties, "charges", "dipole"]
+            own = [*self.implemented_properties, "charges", "dipole"]
+            self.implemented_properties = own  # type: ignore[misc]
         self.potential = potential.astype(precision)
         self._dtype = self.potential.dtype
         # so far an atom may move until its displacement is rounded by more than that
@@ -174,7 +175,7 @@ class So3kratesCalculator(Calculator):
 
     def _note_electrons(self, atoms: Atoms) -> None:
         """Say, once, that a charge or spin changes nothing, or is missing and taken as none."""
-        stated = {}
+        stated: dict[str, Any] = {}
         for name, reads in electrons_read(self.potential.config).items():
             value = getattr(self, name)
             value = told(atoms, name) if value is None else value
