@@ -65,10 +65,12 @@ def _atomic_energies(params: dict, batch: Batch, config: ModelConfig) -> Array:
 
 @partial(Compiled, static_argnames="config")
 def _recorded(params: dict, batch: Batch, config: ModelConfig) -> tuple[dict, PairVectors]:
-    """The collection "attention", and the vectors of the pairs that it speaks of."""
+    """The collection "attention" with the partial charges, if any, and the vectors of the pairs."""
     vectors, model = pair_vectors(batch, config), network(config)
-    _, left = model.apply({"params": params}, batch, vectors, mutable=["attention"])
-    return left["attention"], vectors
+    kinds = ["attention", "properties"] if config.has_charges else ["attention"]
+    _, left = model.apply({"params": params}, batch, vectors, mutable=kinds)
+    charges = {"charges": left["properties"]["physics"]["charges"]} if config.has_charges else {}
+    return left["attention"] | charges, vectors
 
 
 @partial(Compiled, static_argnames="config")
@@ -195,30 +197,23 @@ class Potential:
         return dataclasses.replace(self, config=config)
 
     def note_assumed(self, frames: Frames) -> None:
-        """Warn, once, that structures which state no charge or spin are taken as neutral ones."""
-        names = [
-            name
-            for name, reads in electrons_read(self.config).items()
-            if reads and getattr(frames, name) is None
-        ]
-        if not (self.config.assumes_neutral and names) or "neutral" in self._noted:
+        """Warn, once, that structures which state no charge are taken as neutral; and of an odd
+        number of electrons where no spin is stated, either."""
+        if not self.config.assumes_neutral or "neutral" in self._noted:
             return
-        self._noted.add("neutral")
-        told = " and ".join(f"{name} ({NEUTRAL[name]:g} is assumed)" for name in names)
         charge = 0 if frames.total_charge is None else frames.total_charge
         odd = np.flatnonzero((frames.numbers.sum(axis=1) - charge) % 2)
-        hint = ""
-        if len(odd) and "spin_multiplicity" in names:
-            hint = (
-                f"; frame {odd[0]} has an odd number of electrons, so it is an ion or a radical, "
-                f"and its energy is that of neither"
+        told = []
+        if frames.total_charge is None:
+            told.append('The structures state no total charge: 0 is assumed (atoms.info["charge"])')
+        if len(odd) and frames.spin_multiplicity is None and self.config.spin_embedding:
+            told.append(
+                f"Frame {odd[0]} has an odd number of electrons, as ions and radicals have, but "
+                f'states no spin: a singlet is assumed (atoms.info["spin_multiplicity"])'
             )
-        log.warning(
-            'The structures state no %s%s: set atoms.info["charge"] and '
-            'atoms.info["spin_multiplicity"] of ions and radicals',
-            told,
-            hint,
-        )
+        if told:
+            self._noted.add("neutral")
+            log.warning("%s", ". ".join(told))
 
     def note_unread(self, name: str, values: float | Num[np.ndarray, "frames"] | None) -> None:
         """Warn, once, of total charges or spins that are given to a model which reads none."""

@@ -188,6 +188,12 @@ def thinned(record: AttentionRecord, keep: np.ndarray) -> AttentionRecord:
     return dataclasses.replace(record, **fields, **blocks)
 
 
+def charged(record: AttentionRecord) -> AttentionRecord:
+    """The same with partial charges of random size."""
+    charges = np.random.default_rng(4).normal(size=record.numbers.shape)
+    return dataclasses.replace(record, charges=np.where(record.numbers > 0, charges, 0))
+
+
 def assert_identical(found, expected) -> None:
     """Every array of both, those of their parts included, bit for bit."""
     for field in dataclasses.fields(expected):

@@ -20,6 +20,7 @@ from so3krates_lite.cli.options import (
     add_model_and_data,
     command,
     load_data,
+    load_model,
     positive,
 )
 from so3krates_lite.errors import UserError
@@ -68,7 +69,6 @@ def app_notebook(model: str, frames_file: str, title: str) -> dict:
 
 def _explore(options: argparse.Namespace) -> None:
     from so3krates_lite.datasets.frames_file import save_frames
-    from so3krates_lite.potential import Potential
 
     for name in ("voila", "anywidget", "nglview"):
         if importlib.util.find_spec(name) is None:
@@ -76,7 +76,7 @@ def _explore(options: argparse.Namespace) -> None:
                 f"The explorer needs {name}, which is not installed: "
                 "pip install 'so3krates-lite[lab]'."
             )
-    potential = Potential.load(options.model)
+    potential = load_model(options)
     frames = load_data(options)
     if len(frames) > MOST_FRAMES:
         print(f"The first {MOST_FRAMES} of {len(frames)} structures are shown; --limit chooses.")

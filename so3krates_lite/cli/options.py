@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import math
 import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from so3krates_lite.potential import Potential
     from so3krates_lite.structures.frames import Frames
 
-MODEL_HELP = "a .safetensors file, a run folder, or a bundled model such as ethanol-gfn2"
+MODEL_HELP = (
+    "a .safetensors file, a run folder, a bundled model such as ethanol-gfn2, or the published "
+    "so3lr (see `data fetch`)"
+)
 DATA_HELP = (
     "a data set's name (see `data list`), or a file: npz, extxyz, db, n2p2 input.data, …; "
     "FILE@0:10 is its first ten structures"
@@ -41,6 +48,19 @@ def add_model_and_data(parser: argparse.ArgumentParser) -> None:
     """The arguments of every command that uses a model."""
     parser.add_argument("model", help=MODEL_HELP)
     parser.add_argument("data", help=DATA_HELP)
+    parser.add_argument(
+        "--long-cutoff",
+        type=length,
+        help="reach of electrostatics and dispersion in Å, for models that have them; cells need "
+        "one, such as 12 [the model's; so3lr: all pairs]",
+    )
+
+
+def load_model(options: argparse.Namespace) -> Potential:
+    """The potential that the arguments of `add_model_and_data` name."""
+    from so3krates_lite.potential import load_potential
+
+    return load_potential(options.model, long_cutoff=options.long_cutoff)
 
 
 def documented(cls: type) -> dict[str, str]:
@@ -70,6 +90,12 @@ def add_loading(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--forces-key", metavar="NAME", help="likewise of the forces")
     group.add_argument("--limit", type=positive, help="read only so many frames")
     group.add_argument(
+        "--charge", type=float, help="total charge of every structure in e, where none is stated"
+    )
+    group.add_argument(
+        "--multiplicity", type=positive, help="likewise the spin multiplicity, 1 for a singlet"
+    )
+    group.add_argument(
         "--no-check", action="store_true", help="read on even if units look implausible"
     )
 
@@ -85,7 +111,7 @@ def load_data_with_structures(
     """The same, and the structures as ASE reads them, if it does."""
     from so3krates_lite.datasets.loaders import load_with_structures
 
-    return load_with_structures(
+    frames, structures = load_with_structures(
         options.data,
         part=options.part,
         labels=options.labels,
@@ -96,6 +122,22 @@ def load_data_with_structures(
         limit=options.limit,
         check=not options.no_check,
     )
+    given = {"total_charge": options.charge, "spin_multiplicity": options.multiplicity}
+    for name, value in given.items():
+        if value is not None and getattr(frames, name) is None:
+            frames = frames.replace(**{name: np.full(len(frames), value)})
+    return frames, structures
+
+
+def length(text: str) -> float:
+    """A length in Å above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a length above 0")
+    return value
 
 
 def positive(text: str) -> int:

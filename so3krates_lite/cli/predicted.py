@@ -9,13 +9,13 @@ results as well, so that whatever shows or reads energies finds them.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from so3krates_lite.errors import require
-from so3krates_lite.potential import Prediction
+from so3krates_lite.potential import Potential, Prediction
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.structures.stated import VOIGT
 from so3krates_lite.units import convert
@@ -93,13 +93,28 @@ def _converted(results: dict, energy_unit: str, length_unit: str) -> dict:
     }
 
 
+def of_atoms_and_terms(potential: Potential, frames: Frames) -> dict[str, np.ndarray]:
+    """Charges (e), dipole (e Å) and energies by term (eV), as far as the model has them."""
+    if not potential.config.physics:
+        return {}
+    found = potential.properties(frames)
+    more = {"charges": found.charges, "dipole": found.dipole}
+    more |= {f"energy_{name}": energy for name, energy in found.terms.items()}
+    return {name: value for name, value in more.items() if value is not None}
+
+
 def add_predictions(
-    images: Sequence[Atoms], prediction: Prediction, prefix: str, labelled: bool = False
+    images: Sequence[Atoms],
+    prediction: Prediction,
+    prefix: str,
+    labelled: bool = False,
+    more: Mapping[str, np.ndarray] | None = None,
 ) -> bool:
     """Write predictions into ``images``; returns whether they are ASE's results as well.
 
     They are where no structure has an energy, forces or a stress, by any of these names or, as
-    ``labelled`` says, by another.
+    ``labelled`` says, by another. ``more`` stands beside them under its names: what has a number
+    for each atom among the arrays.
     """
     from ase.calculators.singlepoint import SinglePointCalculator
 
@@ -113,6 +128,11 @@ def add_predictions(
             results["stress"] = prediction.stress[k][VOIGT]
         for name, value in results.items():
             (image.arrays if name == "forces" else image.info)[f"{prefix}{name}"] = value
+        for name, values in (more or {}).items():
+            if name == "charges":
+                image.arrays[f"{prefix}{name}"] = values[k, : len(image)]
+            else:
+                image.info[f"{prefix}{name}"] = values[k]
         if bare:
             image.calc = SinglePointCalculator(image, **{**_results(image), **results})
     return bare

@@ -16,6 +16,7 @@ from so3krates_lite.cli.options import (
     folder_to_write,
     load_data,
     load_data_with_structures,
+    load_model,
 )
 from so3krates_lite.errors import UserError
 
@@ -47,7 +48,6 @@ def add_evaluate(commands) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from so3krates_lite.datasets.bundled import bundled_split
     from so3krates_lite.datasets.splits import Split
-    from so3krates_lite.potential import Potential
     from so3krates_lite.runtime import files
     from so3krates_lite.training.evaluation import evaluate, format_table
     from so3krates_lite.units import unit
@@ -55,7 +55,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.set not in (None, "train", "valid", "test", "all"):
         raise UserError(f"--set {options.set} is not known: choose train, valid, test or all.")
     unit(options.unit)
-    potential = Potential.load(options.model)
+    potential = load_model(options)
     frames = load_data(options)
     name = frames.info.get("name", options.data)
     split = None
@@ -99,7 +99,8 @@ def add_predict(commands) -> None:
         "is; npz keeps of it what Frames hold. Predictions stand beside it, in eV and Å, under\n"
         "so3krates_energy, so3krates_forces and so3krates_stress, always; and as ASE's energy,\n"
         "forces and stress where the file brings none of its own. (traj, db and json have places\n"
-        "for ASE's arrays only: others go into info and data there.)\n\n"
+        "for ASE's arrays only: others go into info and data there.) A model with physical terms\n"
+        "adds charges (e), the dipole (e Å) and the energy by term.\n\n"
         "  so3krates-lite predict ethanol-gfn2 molecules.xyz --out predicted.extxyz",
     )
     add_model_and_data(parser)
@@ -112,28 +113,28 @@ def add_predict(commands) -> None:
 def _predict(options: argparse.Namespace) -> None:
     from so3krates_lite.cli import predicted
     from so3krates_lite.datasets.frames_file import save_frames, write_atoms
-    from so3krates_lite.potential import Potential
 
     predicted.check_prefix(options.prefix)
     _check_form(options.out)
-    potential = Potential.load(options.model)
+    potential = load_model(options)
     frames, given = load_data_with_structures(options)
     prediction = potential.predict(frames, stress=options.stress)
+    more = predicted.of_atoms_and_terms(potential, frames)
     labelled = predicted.has_labels(frames)
     if options.out.suffix == ".npz":
         found = {k: v for k, v in prediction._asdict().items() if v is not None}
         also = not labelled
         frames = frames.replace(**found) if also else frames
-        beside = {f"{options.prefix}{name}": value for name, value in found.items()}
+        beside = {f"{options.prefix}{name}": value for name, value in {**found, **more}.items()}
         save_frames(frames, options.out, beside=beside)
     else:
         units = options.energy_unit, options.length_unit
         images = predicted.own_structures(frames, given, *units)
-        also = predicted.add_predictions(images, prediction, options.prefix, labelled)
+        also = predicted.add_predictions(images, prediction, options.prefix, labelled, more)
         write_atoms(images, options.out)
-    names = f"{options.prefix}energy, {options.prefix}forces"
+    names = ", ".join(f"{options.prefix}{name}" for name in ("energy", "forces", *more))
     own = "the same as energy, forces" if also else "energies of the file as they were"
-    print(f"{len(frames)} structures with {names} (eV, Å), {own}: {options.out}")
+    print(f"{len(frames)} structures with {names} (eV, Å, e), {own}: {options.out}")
 
 
 def _check_form(path: Path) -> None:
@@ -168,11 +169,10 @@ def add_attention(commands) -> None:
 
 
 def _attention(options: argparse.Namespace) -> None:
-    from so3krates_lite.potential import Potential
 
     if options.out.suffix not in (".html", ".npz"):
         raise UserError(f"--out {options.out}: the name should end in .html or .npz.")
-    potential = Potential.load(options.model)
+    potential = load_model(options)
     frames = load_data(options)
     if options.out.suffix == ".html":
         from so3krates_lite.report.write import write_report

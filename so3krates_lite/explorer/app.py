@@ -17,7 +17,7 @@ import traitlets
 from so3krates_lite.errors import UserError
 from so3krates_lite.explorer import drawing, questions
 from so3krates_lite.explorer.panel import Molecule, Panel, Together
-from so3krates_lite.explorer.state import ViewState, after_pick
+from so3krates_lite.explorer.state import COLOURS, ViewState, after_pick
 from so3krates_lite.potential import Potential
 from so3krates_lite.record import wording
 from so3krates_lite.record.attention_record import AttentionRecord
@@ -97,6 +97,7 @@ class Explorer(widgets.VBox):
             "layer": dropdown("layer", [(f"{k}", k) for k in range(record.n_layers)]),
             "channel": dropdown("channel", [("", 0)]),
             "quantity": dropdown("shown", [(QUANTITY_NAMES[q], q) for q in QUANTITIES]),
+            "colour": dropdown("atoms by", list(COLOURS)),
             "atom": dropdown("atom", [("all", None)]),
             "role": dropdown("role", [(text, role) for role, text in ROLE_NAMES.items()]),
             "threshold": widgets.FloatSlider(
@@ -106,6 +107,8 @@ class Explorer(widgets.VBox):
         }
         self.controls["quantity"].value = "weighted"
         self.controls["block"].layout.display = None if len(record.blocks) > 1 else "none"
+        if record.charges is None:
+            self.controls["colour"].layout.display = "none"
         self._play = widgets.Play(min=0, max=len(record) - 1, interval=150)
         # no link in the browser: each would tell the kernel what it has just heard from it
         self._play.observe(self._guarded(lambda change: self._set("frame", change["new"])), "value")
@@ -136,7 +139,7 @@ class Explorer(widgets.VBox):
     def _layout_children(self) -> list[widgets.Widget]:
         box = self.controls
         row = {"display": "flex", "flex_flow": "row wrap", "align_items": "center"}
-        names = ("block", "layer", "channel", "quantity", "atom", "role", "threshold")
+        names = ("block", "layer", "channel", "quantity", "colour", "atom", "role", "threshold")
         chosen = widgets.Box([*(box[name] for name in names), self._freed], layout=row)
         half = {"flex": "1 1 420px", "min_width": "360px"}
 

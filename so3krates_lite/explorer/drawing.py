@@ -70,24 +70,33 @@ def _chosen(record: AttentionRecord, state: ViewState) -> np.ndarray:
 
 
 def atom_colours(record: AttentionRecord, state: ViewState) -> list[tuple[float, float, float]]:
-    """Elements' colours; once an atom is chosen, what it attends to or who attends to it.
+    """Elements' colours or those of charges; once an atom is chosen, what it attends to or who
+    attends to it.
 
-    Then each atom is grey as far as its value is small, and takes the colour of the sign as it is
-    large; several periodic images add up.
+    A value's colour is grey as far as it is small, and takes the colour of the sign as it is large;
+    several periodic images add up. Charges have one scale for all frames.
     """
-    numbers = record.numbers[state.frame]
-    numbers = numbers[numbers > 0]
+    real = record.numbers[state.frame] > 0
+    numbers = record.numbers[state.frame][real]
+    if state.atom is None and state.colour == "charge" and record.charges is not None:
+        end = float(np.abs(record.charges).max(initial=0)) or 1.0
+        return [_between(float(q), end) for q in record.charges[state.frame][real]]
     if state.atom is None:
         return [_rgb(element_colour(int(z))) for z in numbers]
     matrix = record.matrix(state.frame, state.block, state.layer, state.channel, state.quantity)
     row = matrix[state.atom] if state.role == "receiver" else matrix[:, state.atom]
     signed, limit = state.quantity != "contribution", limit_of(record, state)
-    colours = []
-    for k, value in enumerate(row):
-        *rgb, alpha = look.rgba(float(value), limit, signed)
-        mixed = tuple(alpha * c + (1 - alpha) * g for c, g in zip(rgb, GREY, strict=True))
-        colours.append(CHOSEN if k == state.atom and value == 0 else mixed)
-    return colours
+    return [
+        CHOSEN if k == state.atom and value == 0 else _between(float(value), limit, signed)
+        for k, value in enumerate(row)
+    ]
+
+
+def _between(value: float, limit: float, signed: bool = True) -> tuple[float, float, float]:
+    """Grey at zero, the colour of the value's sign at the limit."""
+    *rgb, alpha = look.rgba(value, limit, signed)
+    red, green, blue = (alpha * c + (1 - alpha) * g for c, g in zip(rgb, GREY, strict=True))
+    return red, green, blue
 
 
 @lru_cache(maxsize=128)
@@ -355,4 +364,15 @@ def sentence(record: AttentionRecord, state: ViewState) -> str:
             f"{values[best]:+.3g}" if state.quantity != "contribution" else f"{values[best]:.3g}"
         )
         text += f" Strongest: {labels[one]} attends to {labels[other]} with {number}."
+        if not keep.any():
+            text += " That is below what is drawn: lower the threshold, or free the scale."
+    if state.colour == "charge" and record.charges is not None and state.atom is None:
+        real = record.numbers[state.frame] > 0
+        labels, q = wording.atom_labels(record.numbers[state.frame]), record.charges[state.frame]
+        low, high = np.where(real, q, np.inf).argmin(), np.where(real, q, -np.inf).argmax()
+        place = np.cumsum(real) - 1
+        text += (
+            f" Atoms are coloured by partial charge, from {q[low]:+.2f} e ({labels[place[low]]}, "
+            f"blue) to {q[high]:+.2f} e ({labels[place[high]]}, orange)."
+        )
     return text

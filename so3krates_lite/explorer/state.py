@@ -15,6 +15,7 @@ from so3krates_lite.record.parts import QUANTITIES
 from so3krates_lite.runtime.files import write_atomically
 
 ROLES = ("receiver", "sender")
+COLOURS = ("element", "charge")
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class ViewState:
         role: whether ``atom`` asks ("receiver") or answers ("sender")
         threshold: pairs below this fraction of the scale's end are not drawn
         limit: end of the colour scale; None: the largest size in the whole block
+        colour: of atoms while none is chosen: by "element", or by partial "charge"
     """
 
     block: str
@@ -40,6 +42,7 @@ class ViewState:
     role: str = "receiver"
     threshold: float = 0.05
     limit: float | None = None
+    colour: str = "element"
 
     def checked(self, record: AttentionRecord) -> ViewState:
         """The state itself, if it fits the record; else a `UserError` that names the choice.
@@ -64,6 +67,10 @@ class ViewState:
                 raise UserError(f"Atom {value} does not exist: the frame has {atoms} atoms.")
         if self.role not in ROLES:
             raise UserError(f"Unknown role '{self.role}': choose {' or '.join(ROLES)}.")
+        if self.colour not in COLOURS:
+            raise UserError(f"Unknown colour '{self.colour}': choose {' or '.join(COLOURS)}.")
+        if self.colour == "charge" and record.charges is None:
+            state = dataclasses.replace(state, colour="element")
         if not 0 <= self.threshold <= 1:
             raise UserError(f"threshold is {self.threshold}: give a fraction from 0 to 1.")
         if self.limit is not None and not self.limit > 0:

@@ -82,6 +82,7 @@ class AttentionRecord(DirectedPairs):
         spherical: attention in the spherical neighbourhood; None: the model has none.
         correlation: GeomAtt's attention, channels are ``orders``; None: it is another model's.
         orders: the orders k of the correlation block's channels.
+        charges: partial charges, e, 0 for padding; None: the model has none.
 
     Raises:
         UserError: naming the field, when shapes, indices or values do not fit together.
@@ -97,6 +98,7 @@ class AttentionRecord(DirectedPairs):
     spherical: SphericalAttention | None = None
     correlation: BlockAttention | None = None
     orders: tuple[int, ...] = ()
+    charges: Float[np.ndarray, "frames atoms"] | None = None
 
     def __post_init__(self) -> None:
         for name in ("degrees", "orders"):
@@ -115,6 +117,8 @@ class AttentionRecord(DirectedPairs):
         layers, degrees = self.n_layers, len(self.degrees)
         self._put("positions", (frames, atoms, 3), "f")
         self._check_pairs(self.numbers)
+        if self.charges is not None:
+            self._put("charges", (frames, atoms), "f")
         if self.sphc is not None:
             m_tot = sum(2 * degree + 1 for degree in self.degrees)
             self._put("sphc", (layers + 1, frames, atoms, m_tot), "f")
@@ -260,6 +264,7 @@ class AttentionRecord(DirectedPairs):
             degrees=self.degrees,
             orders=self.orders,
             sphc=None if self.sphc is None else self.sphc[:, chosen],
+            charges=None if self.charges is None else self.charges[chosen],
             spherical=spherical,
             **parts,
         )

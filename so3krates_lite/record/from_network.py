@@ -82,6 +82,7 @@ def of_so3krates(
         feature=local.block(layers["feature"]),
         geometric=local.block(layers["geometric"]),
         sphc=np.asarray(sphc, np.float64),
+        charges=np.asarray(record["charges"], np.float64) if config.has_charges else None,
         spherical=spherical,
     )
 
@@ -179,6 +180,7 @@ def joined(
         degrees=first.degrees,
         orders=first.orders,
         sphc=None if first.sphc is None else of_frames("sphc", axis=1),
+        charges=None if first.charges is None else of_frames("charges"),
         spherical=spherical,
         **{name: block([getattr(one, name) for one in records], order) for name in blocks},
     )

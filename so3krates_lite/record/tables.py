@@ -206,12 +206,16 @@ def from_dataframe(
     return dataclasses.replace(record, **{block: new})
 
 
-def _variables(record_blocks: Sequence[str]) -> dict[str, tuple[str, tuple[str, ...], str]]:
+def _variables(
+    record_blocks: Sequence[str], charges: bool = False
+) -> dict[str, tuple[str, tuple[str, ...], str]]:
     """Name in a dataset: where it stands in a record, its dimensions, and its unit or meaning."""
     table = {
         "numbers": ("numbers", ("frame", "atom"), "atomic number, 0 for padding"),
         "positions": ("positions", ("frame", "atom", "xyz"), "Å"),
     }
+    if charges:
+        table["charges"] = ("charges", ("frame", "atom"), "partial charge, e")
     if "feature" in record_blocks:
         dims = ("state", "frame", "atom", "component")
         table["sphc"] = ("sphc", dims, "SPHCs before the first layer and after each; no unit")
@@ -241,7 +245,7 @@ def to_xarray(record: AttentionRecord) -> xr.Dataset:
     unit or formula as the attribute ``long_name``.
     """
     xr = _imported("xarray")
-    table = _variables(record.blocks)
+    table = _variables(record.blocks, record.charges is not None)
     data = {
         name: (dims, attrgetter(where)(record), {"long_name": unit})
         for name, (where, dims, unit) in table.items()
@@ -275,7 +279,7 @@ def from_xarray(dataset: xr.Dataset) -> AttentionRecord:
         )
     blocks = dataset.attrs["blocks"].split()
     parts: dict[str, dict[str, np.ndarray]] = {}
-    for name, (where, dims, _) in _variables(blocks).items():
+    for name, (where, dims, _) in _variables(blocks, "charges" in dataset).items():
         if name not in dataset:
             raise UserError(f"The dataset lacks the variable '{name}': it is not complete.")
         path, _, field = where.rpartition(".")

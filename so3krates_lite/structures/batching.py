@@ -178,7 +178,8 @@ def _pairs_of(frames: Frames, k: int, cutoff: float) -> tuple[np.ndarray, np.nda
     if pbc is not None and pbc.any():
         raise UserError(
             f"Frame {k} is periodic and has pairs without end, but the model takes all pairs: give "
-            f"it a long_cutoff, as in potential.with_long_cutoff(12.0), or take one with a cutoff."
+            f"it a long_cutoff (12 Å serves: potential.with_long_cutoff(12.0), --long-cutoff 12), "
+            f"or take one with a cutoff."
         )
     first, second = np.triu_indices(len(R), 1)
     return first, second, R[second] - R[first]

@@ -69,8 +69,8 @@ def test_a_state_survives_a_file_and_a_wrong_file_is_named(state, tmp_path):
     for name in ("none.json", "other.json"):
         with pytest.raises(UserError, match=name):
             ViewState.load(tmp_path / name)
-    (tmp_path / "new.json").write_text(json.dumps({**state.to_dict(), "colour": 1}))
-    with pytest.raises(UserError, match="colour"):
+    (tmp_path / "new.json").write_text(json.dumps({**state.to_dict(), "tone": 1}))
+    with pytest.raises(UserError, match="tone"):
         ViewState.load(tmp_path / "new.json")
 
 
@@ -182,6 +182,31 @@ def test_colours_of_atoms_tell_sign_and_size_of_the_chosen_one_s_row(record, sta
             assert (warm[k] > grey) == (row[k] > 0)
     strongest = np.abs(row[1:]).argmax() + 1
     assert np.abs(warm[1:] - grey).argmax() + 1 == strongest
+
+
+def test_atoms_are_coloured_by_partial_charge_where_there_are_charges(record, state):
+    by_charge = dataclasses.replace(state, colour="charge")
+    assert by_charge.checked(record).colour == "element"  # this model has none
+    charges = np.zeros(record.numbers.shape)
+    charges[0, :9] = [-0.2, 0.1, -0.6, 0.05, 0.05, 0.05, 0.1, 0.05, 0.4]
+    charged = dataclasses.replace(record, charges=charges)
+    assert by_charge.checked(charged) == by_charge
+    colours = np.array(drawing.atom_colours(charged, by_charge))
+    warm = colours[:, 0] - colours[:, 2] - (drawing.GREY[0] - drawing.GREY[2])
+    assert (np.sign(warm) == np.sign(charges[0, :9])).all()
+    assert warm.argmin() == 2 and warm.argmax() == 8
+    told = drawing.sentence(charged, by_charge)
+    assert "from -0.60 e (O2, blue) to +0.40 e (H8, orange)" in told
+    # a chosen atom's row comes first, and elements' colours stay where nothing else is asked for
+    chosen = dataclasses.replace(by_charge, atom=0)
+    assert drawing.atom_colours(charged, chosen) == drawing.atom_colours(
+        record, dataclasses.replace(state, atom=0)
+    )
+    assert drawing.atom_colours(charged, state) == drawing.atom_colours(record, state)
+    with pytest.raises(UserError, match="Unknown colour 'mass'"):
+        dataclasses.replace(state, colour="mass").checked(record)
+    assert app.Explorer(charged).controls["colour"].layout.display is None
+    assert app.Explorer(record).controls["colour"].layout.display == "none"
 
 
 def test_the_molecule_s_tubes_are_the_shown_pairs_by_name(record, state):

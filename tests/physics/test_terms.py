@@ -263,7 +263,7 @@ def test_a_charge_that_is_not_stated_is_zero_and_said_once(caplog):
     potential.predict(bare)
     assert len(caplog.records) == 1
     message = caplog.records[0].getMessage()
-    assert "total_charge (0 is assumed)" in message
+    assert "no total charge: 0 is assumed" in message
     odd = [k for k in range(2) if FRAMES.numbers[k].sum() % 2]
     assert ("odd number of electrons" in message) == bool(odd)
 

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from synthetic import assert_identical, correlation_record, ethanol_record, permuted, thinned
+from synthetic import assert_identical, charged, correlation_record, ethanol_record, permuted, thinned
 
 from so3krates_lite.errors import UserError
 from so3krates_lite.record import analysis, tables
@@ -15,6 +15,7 @@ from so3krates_lite.record.parts import QUANTITIES
 RECORDS = {
     "local": lambda: ethanol_record(frames=2, padding=2),
     "spherical": lambda: ethanol_record(frames=2, spherical=True),
+    "charged": lambda: charged(ethanol_record(frames=2, padding=2)),
     "correlation": correlation_record,
     "without pairs": lambda: thinned(ethanol_record(), np.zeros(0, int)),
 }
