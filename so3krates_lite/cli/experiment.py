@@ -96,11 +96,13 @@ def add_experiment(commands) -> None:
         "molecules of MD17 beside the papers' numbers, the test part looked at once",
         f"{KEPT} The data are found under SO3KRATES_DATA, or fetched before.\n\n"
         "  so3krates-lite experiment md17 ethanol --seeds 0 1 2\n"
-        "  so3krates-lite experiment md17 ethanol toluene --model geomatt",
+        "  so3krates-lite experiment md17 ethanol toluene --model geomatt\n"
+        "  so3krates-lite experiment md17 ethanol --start so3lr --train 50",
     )
     _add_molecules(md17, "runs/md17")
-    model = {"choices": tuple(ARCHITECTURES), "default": "so3krates"}
+    model = {"choices": (*ARCHITECTURES, "so3lr"), "default": "so3krates"}
     md17.add_argument("--model", **model, help="[so3krates]")
+    md17.add_argument("--start", help=f"begin from the weights of a model: {MODEL_HELP}")
     md17.add_argument("--seeds", type=seed_number, nargs="+", default=[0], help="[0]")
     labels = {"choices": ("original", "revised"), "default": "original"}
     md17.add_argument("--labels", **labels, help="[original]")
@@ -246,15 +248,20 @@ def _molecules(options: argparse.Namespace) -> dict:
 
 
 def _md17(options: argparse.Namespace) -> None:
-    from so3krates_lite.experiments.md17 import RECIPES, md17
+    from so3krates_lite.experiments.md17 import FINE_TUNING, RECIPES, md17
+    from so3krates_lite.potential import Potential
 
-    recipe = RECIPES[options.model]
+    recipe, start = RECIPES[options.model], None
+    if options.start:
+        start = Potential.load(options.start)
+        recipe = replace(recipe, settings=FINE_TUNING)
     results = md17(
         **_molecules(options),
         architecture=options.model,
         labels=options.labels,
         seeds=options.seeds,
         recipe=replace(recipe, settings=_settings(options, recipe.settings)),
+        start=start,
     )
     _show(results, options.folder / "md17.json")
 

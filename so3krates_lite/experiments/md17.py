@@ -4,7 +4,8 @@ Frames, labels and parts are those that MD17's authors divided: training and val
 drawn from the training part, and the test part is looked at once.
 
 In a transfer everything but the head is taken over and stays as it is: elements' features, maps and
-attention. Only how the moved features become an energy is learnt anew, and the energy zero.
+attention. Only how the moved features become an energy is learnt anew, and the energy zero. Fine
+tuning begins from a trained potential, such as SO3LR, and moves all of it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from so3krates_lite.datasets.splits import random_split
 from so3krates_lite.errors import require
 from so3krates_lite.experiments.train_alike import Trained, save_results, train_models
 from so3krates_lite.potential import Potential
+from so3krates_lite.published.so3lr import CONFIG as SO3LR
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.training import TrainConfig
 from so3krates_lite.training.evaluation import SetErrors, evaluate
@@ -51,7 +53,12 @@ RECIPES = {
             forces_weight=0.95,
         ),
     ),
+    # the form, size and physical terms of SO3LR, from nothing
+    "so3lr": Recipe(SO3LR, TrainConfig(epochs=450, batch_size=10, schedule="cosine")),
 }
+FINE_TUNING = TrainConfig(
+    epochs=100, batch_size=10, schedule="cosine", learning_rate=1e-3, refit_shift=True
+)
 HEAD_ONLY = ("head",)
 
 # of So3krates's paper, kcal/mol; its force errors stand on the cards of the data sets
@@ -156,6 +163,7 @@ def md17(
     n_valid: int = 50,
     seeds: Sequence[int] = (0,),
     recipe: Recipe | None = None,
+    start: Potential | None = None,
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> list[MoleculeResult]:
@@ -163,17 +171,20 @@ def md17(
 
     Args:
         molecules: names as in `PUBLISHED`
-        architecture: "so3krates" or "geomatt"
+        architecture: "so3krates", "geomatt" or "so3lr", a key of `RECIPES`
         labels: "original", or "revised" where the data hold both
         n_train, n_valid: of the training part
         seeds: of the frames that are drawn, their order and the initial weights
         recipe: model and settings; None: those of `RECIPES`
+        start: begin from this potential, whose model it then is; None: from nothing
         folder: where runs and results are kept; None: nowhere
     """
     known = tuple(RECIPES)
     require(architecture in known, "architecture", architecture, f"one of {known}")
     recipe = recipe or RECIPES[architecture]
-    published = PUBLISHED[architecture] if labels == "original" else {}
+    published = PUBLISHED.get(architecture, {}) if labels == "original" else {}
+    what = "on its own" if start is None else f"from {start.card.get('name', 'a potential')}"
+    name = f"{architecture}-{labels}" + ("" if start is None else "-tuned")
     peers = PEERS if labels == "original" and architecture == "so3krates" else {}
     results: list[MoleculeResult] = []
     for molecule in molecules:
@@ -182,9 +193,10 @@ def md17(
         beside = {"published": published.get(molecule), "peers": of_peers, "labels": labels}
         for seed in seeds:
             settings = replace(recipe.settings, seed=seed)
-            models = {f"{architecture}-{labels}": recipe.model}
-            run = _trained(molecule, data, models, settings, n_train, n_valid, folder, progress)
-            results.append(_judged(molecule, data, "on its own", run, settings, **beside))
+            models = {name: start.config if start else recipe.model}
+            common = (n_train, n_valid, folder, progress)
+            run = _trained(molecule, data, models, settings, *common, start=start)
+            results.append(_judged(molecule, data, what, run, settings, **beside))
             _save(folder, "md17.json", results)
     return results
 

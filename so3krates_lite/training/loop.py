@@ -47,6 +47,7 @@ from so3krates_lite.training.state import State, params_of, start_state
 from so3krates_lite.training.statistics import element_shift, energy_scale, isolated_atoms
 
 VALIDATION_BATCH = 50
+FARTHEST_ZERO = 1.0  # eV per atom, of a zero that training may move by itself
 
 
 class TrainingDiverged(UserError):
@@ -182,6 +183,8 @@ def _train(
         if settings.refit_shift:
             zero = _zero_from(frames, training, settings.energy_shift)
             shift = _refitted_shift(zero, start, settings.energy_shift)
+        else:
+            _check_zero(training, start)
     elements = frozenset(training.elements.tolist())
     if start is not None and not settings.refit_shift:  # the energy zero of the others holds on
         elements |= start.elements or frozenset()
@@ -311,6 +314,18 @@ def _zero_from(frames: Frames, training: Frames, mode: str) -> Frames:
             f'is none of {names}: add such frames, or choose "element".'
         )
     return atoms[np.isin(atoms.numbers[:, 0], training.elements)]
+
+
+def _check_zero(training: Frames, start: Potential) -> None:
+    """Raise where the frames' energies have another zero than those of the potential."""
+    some = training[:: max(len(training) // 20, 1)]
+    per_atom = (some.energy - start.predict(some).energy) / some.n_atoms
+    if (offset := float(np.abs(np.mean(per_atom)))) > FARTHEST_ZERO:
+        raise UserError(
+            f"The frames' energies are {offset:.1f} eV per atom away from those of the potential "
+            f"to begin from: their zero is another one, so fit it anew with refit_shift "
+            f"(--refit-shift), or give energies of the same level of theory."
+        )
 
 
 def _refitted_shift(frames: Frames, start: Potential, mode: str) -> Float[np.ndarray, "elements"]:
