@@ -72,13 +72,20 @@ def bernstein_basis(distance: Float[AnyArray, "*pairs"], number: int) -> Float[A
     return jnp.exp(binomial - k * decay + rest * logarithm)
 
 
-def polynomial_basis(distance: Float[AnyArray, "*pairs"], number: int) -> Float[Array, "*pairs K"]:
-    """Chebyshev polynomials T_0 … T_{K-1} of 2 exp(-d) - 1, in which fitted filters are expanded.
+def decay_of(config: So3kratesConfig) -> float:
+    """The basis of a form reads exp(-decay d), with d in Å."""
+    return BERNSTEIN_DECAY if config.form.basis == "bernstein" else 1.0
 
-    Between 0 and any distance they span what is smooth in exp(-d), as the Gaussians are.
+
+def polynomial_basis(
+    distance: Float[AnyArray, "*pairs"], number: int, decay: float = 1.0
+) -> Float[Array, "*pairs K"]:
+    """Chebyshev polynomials T_0 … T_{K-1} of 2 exp(-decay d) - 1, of which fitted filters are sums.
+
+    Between 0 and any distance they span what is smooth in exp(-decay d), as the bases are.
     By `e3x.nn.exponential_chebyshev`; distances in Å.
     """
-    return e3x.nn.exponential_chebyshev(distance, number)
+    return e3x.nn.exponential_chebyshev(distance, number, decay)
 
 
 def cosine_cutoff(distance: Float[AnyArray, "*pairs"], cutoff: float) -> Float[Array, "*pairs"]:
@@ -118,7 +125,7 @@ def filter_basis(
 ) -> Float[Array, "*pairs K"]:
     """What radial filters read of a distance."""
     if config.filter_polynomials is not None:
-        return polynomial_basis(distance, config.filter_polynomials)
+        return polynomial_basis(distance, config.filter_polynomials, decay_of(config))
     if config.form.basis == "bernstein":
         e_ij = bernstein_basis(distance, config.radial_functions)
     else:

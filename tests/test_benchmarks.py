@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import subprocess
 import sys
 from functools import partial
@@ -220,3 +221,23 @@ def test_floors_count_products_and_operations_of_loops():
     assert floors.executed_operations(one) >= 2
     # a loop adds counting and comparing to what it repeats
     assert 10 * floors.executed_operations(one) <= counted <= 10 * 6
+
+
+def test_the_look_at_a_gpu_runs_at_toy_size_and_writes_after_each_part(tmp_path, capsys):
+    gpu = importlib.import_module("benchmarks.gpu")
+    gpu.main(["--folder", str(tmp_path), "--tiny", "--minutes", "2"])
+    found = json.loads((tmp_path / "gpu.json").read_text())
+    assert {row["work"] for row in found["speed"]} == {"training", "evaluation"}
+    assert all(row["compile (s)"] >= 0 and row["measured (ms)"] > 0 for row in found["speed"])
+    if "ethanol" in found:  # where MD17 is at hand
+        assert found["ethanol"]["s to 0.096"] == "-" and found["ethanol"]["epochs"] == 2
+    assert "## speed" in capsys.readouterr().out
+
+
+def test_seconds_to_an_error_are_those_of_the_first_epoch_below_it(tmp_path):
+    gpu = importlib.import_module("benchmarks.gpu")
+    unit = 0.0433641  # eV of a kcal/mol
+    lines = ["epoch,wall_s,valid_force_mae_eV_A", f"1,10,{0.3 * unit}", f"2,20,{0.19 * unit}"]
+    (tmp_path / "metrics.csv").write_text("\n".join([*lines, f"3,30,{0.14 * unit}"]) + "\n")
+    expected = {"s to 0.2": 20.0, "s to 0.147": 30.0, "s to 0.096": "-"}
+    assert gpu.seconds_to(tmp_path) == expected

@@ -258,7 +258,7 @@ def test_a_molecule_alone_is_as_among_others(model):
 def test_more_room_and_passes_change_nothing(ending, monkeypatch):
     potential, expected = ending
     usual, n = make_batch(ALL, potential.config), ALL.max_atoms
-    room = {"atoms": n + 3, "pairs": usual.local.room + 7, "far_pairs": usual.spherical.room + 11}
+    room = {"atoms": n + 3, "pairs": usual.local.room + 7, "far_pairs": usual.far.room + 11}
     batch = make_batch(ALL, potential.config, **room, dtype=np.float64)
     monkeypatch.setattr(passes, "PAIRS_PER_PASS_ON_CPU", 5 * batch.room)
     assert passes.structures_per_pass(len(batch), batch.room) < len(batch)
@@ -580,7 +580,7 @@ def fresh(calculator: So3kratesCalculator, atoms: Atoms) -> tuple[np.ndarray, ..
     """What the potential says with lists made for these positions and cutoffs alone."""
     frames = Frames.from_atoms(atoms)
     kept = calculator._batch  # in arrays of the same size, which saves a compilation
-    room = {"pairs": kept.local.room, "far_pairs": kept.spherical.room}
+    room = {"pairs": kept.local.room, "far_pairs": kept.far.room}
     potential = calculator.potential
     batch = make_batch(frames, potential.config, **room, dtype=np.float64)
     return potential.predict_batch(batch, stress=frames.is_periodic)
@@ -608,7 +608,7 @@ def test_kept_lists_equal_fresh_ones(name, periodic):
             stress = [expected[1][0][component] for component in VOIGT]
             np.testing.assert_allclose(calculator.get_stress(image), stress, rtol=0, atol=1e-11)
         lists = make_batch(Frames.from_atoms(image), CONFIGS[name])
-        counts.add((int(lists.local.mask.sum()), int(lists.spherical.mask.sum())))
+        counts.add((int(lists.local.mask.sum()), int(lists.far.mask.sum())))
     assert 2 <= calculator.n_lists < len(images)
     assert len(counts) > 1  # pairs came and went
 

@@ -29,6 +29,7 @@ from so3krates_lite.training.config import TrainConfig
 SO3KRATES_OPTIONS = (
     *("variant", "features", "layers", "degrees", "heads", "cutoff", "sphc_start"),
     *("sphc_invariant", "spherical_radius", "long_cutoff", "charge_embedding", "spin_embedding"),
+    "physics",
 )
 GEOMATT_OPTIONS = ("orders", "inner", "shared")
 MODEL_OPTIONS = (*SO3KRATES_OPTIONS, *GEOMATT_OPTIONS)
@@ -102,7 +103,7 @@ def _add_fields(group, cls: type, options: tuple[str, ...]) -> None:
         shown: object = default
         if kind is tuple:
             more = {"nargs": "+", "type": int if default else str}
-            shown = " ".join(map(str, default))
+            shown = " ".join(map(str, default)) or "none"
         group.add_argument(
             f"--{name.replace('_', '-')}",
             help=text if text.endswith("]") else f"{text} [{shown}]",

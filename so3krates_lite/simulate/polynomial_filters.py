@@ -17,10 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from so3krates_lite.basis import decay_of, filter_basis
 from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.errors import UserError, require
 from so3krates_lite.filters import FilterMLP
-from so3krates_lite.model import filter_basis
 from so3krates_lite.potential import Potential
 from so3krates_lite.runtime.settings import precision_context
 
@@ -37,6 +37,8 @@ class FilterFit(NamedTuple):
 
 def fit_filters(potential: Potential, polynomials: int = 64) -> tuple[Potential, FilterFit]:
     """The same potential with radial filters as sums of Chebyshev polynomials of exp(-d).
+
+    In the form of SO3LR, whose basis reads another exponential, of that.
 
     The polynomials interpolate the filters at the Chebyshev points, in float64, so their error
     falls exponentially with their number until it reaches the precision of the potential. What it
@@ -68,12 +70,13 @@ def fit_filters(potential: Potential, polynomials: int = 64) -> tuple[Potential,
     polynomials = int(polynomials)
 
     layers, fits = dict(potential.params["layers"]), []
-    within = np.linspace(np.exp(-config.cutoff), 1, 2001)
+    decay = decay_of(config)
+    within = np.linspace(np.exp(-decay * config.cutoff), 1, 2001)
     for name in FILTERS:
         networks = layers[name]["radial"]
 
         def filters(t, networks=networks):
-            return radial_filters(networks, -np.log((t + 1) / 2), config)
+            return radial_filters(networks, -np.log((t + 1) / 2) / decay, config)
 
         kernel = np.polynomial.chebyshev.chebinterpolate(filters, polynomials - 1)
         exact = filters(2 * within - 1)

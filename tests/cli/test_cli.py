@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small import quickly
+from small import PHYSICS, quickly, small_config, small_potential
 
 from so3krates_lite.cli import build_parser, main
 from so3krates_lite.cli.options import documented
@@ -66,6 +66,11 @@ REACHED = {
         "sphc_start": "smooth",
     },
     "--layers 3": {"layers": 3},
+    "--variant so3lr --physics dispersion repulsion --long-cutoff 9": {
+        "variant": "so3lr",
+        "physics": ("repulsion", "dispersion"),
+        "long_cutoff": 9.0,
+    },
 }
 
 
@@ -112,6 +117,58 @@ def test_predicted_structures_can_be_read_again(molecules, tmp_path, capsys, end
     assert np.abs(predicted.forces - reference.forces).max() < 0.5
     np.testing.assert_allclose(predicted.energy, reference.energy, atol=0.1)
     np.testing.assert_allclose(predicted.positions, reference.positions, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def charged_model(tmp_path_factory):
+    """A tiny model with all that SO3LR has, and a molecule that it can be used on."""
+    from ase.build import molecule as of_ase
+    from ase.io import write
+
+    place = tmp_path_factory.mktemp("charged")
+    small_potential(small_config((1, 2), "so3lr", **PHYSICS)).save(place / "model.safetensors")
+    water, box = of_ase("H2O"), of_ase("H2O")
+    box.set_cell([6.0, 7.0, 8.0])
+    box.pbc = True
+    write(place / "water.xyz", water)
+    write(place / "box.extxyz", box)
+    return place
+
+
+@pytest.mark.parametrize("ending", ["extxyz", "npz"])
+def test_predict_writes_charges_dipole_and_energies_by_term(
+    charged_model, tmp_path, capsys, ending
+):
+    out = tmp_path / f"out.{ending}"
+    where = charged_model / "model.safetensors", charged_model / "water.xyz"
+    status, text, _ = run("predict", *where, "--charge", 1, "--out", out, capsys=capsys)
+    assert status == 0 and "so3krates_charges" in text
+    if ending == "npz":
+        with np.load(out) as file:
+            found = {name: file[name][0] for name in file.files if name.startswith("so3krates_")}
+        assert load(str(out), check=False).total_charge[0] == 1
+    else:
+        from ase.io import read
+
+        image = read(out)
+        found = {k: v for k, v in (image.info | image.arrays).items() if k.startswith("so3krates_")}
+    assert found["so3krates_charges"].sum() == pytest.approx(1, abs=1e-5)
+    terms = ("network", "repulsion", "electrostatics", "dispersion")
+    total = sum(float(found[f"so3krates_energy_{name}"]) for name in terms)
+    assert total == pytest.approx(float(found["so3krates_energy"]), rel=1e-5)
+    assert np.shape(found["so3krates_dipole"]) == (3,)
+
+
+def test_a_cell_asks_for_a_long_cutoff_and_is_served_with_one(charged_model, tmp_path, capsys):
+    where = charged_model / "model.safetensors", charged_model / "box.extxyz"
+    out = tmp_path / "box.extxyz"
+    status, _, told = run("predict", *where, "--out", out, capsys=capsys)
+    assert status == 2 and "--long-cutoff 12" in told and not out.exists()
+    options = ("--long-cutoff", 7, "--stress", "--out", out)
+    assert run("predict", *where, *options, capsys=capsys)[0] == 0
+    assert run("evaluate", *where, "--long-cutoff", 7, capsys=capsys)[0] == 2  # it has no labels
+    status, _, told = run("predict", *where, "--long-cutoff", "far", "--out", out, capsys=capsys)
+    assert status == 2 and "far is not a length above 0" in told
 
 
 def test_a_remark_is_one_line(tmp_path, capsys):
@@ -207,6 +264,10 @@ MISTAKES = {
     "untrained element": (
         ["predict", "ethanol-gfn2", NITROGEN, "--out", "x.xyz"],
         "trained on H, C, O",
+    ),
+    "long cutoff of a model that sees no further": (
+        ["predict", "ethanol-gfn2", NITROGEN, "--long-cutoff", "9", "--out", "x.xyz"],
+        "sees no further than its cutoff",
     ),
     "fetch of what is bundled": (["data", "fetch", "ethanol-gfn2"], "bundled|comes with"),
     "generate over a file": (

@@ -137,7 +137,7 @@ def test_what_is_bundled_is_complete_and_says_how_it_came_about():
     grid = {(p.highest_degree, p.train_frames) for p in points if p.steps == lc.STEPS}
     assert grid == {(degree, size) for degree in lc.HIGHEST for size in lc.SIZES}
     assert facts["model"] == {
-        k: v for k, v in lc.MODEL.to_dict().items() if k != "degrees" and v is not None
+        k: v for k, v in lc.MODEL.to_dict().items() if k != "degrees" and v not in (None, [])
     }
     assert facts["training"]["batch_size"] == lc.SETTINGS.batch_size
     assert {"hardware", "machine", "valid frames", "test frames"} <= set(facts)

@@ -6,7 +6,14 @@ import sys
 
 import numpy as np
 import pytest
-from synthetic import assert_identical, charged, correlation_record, ethanol_record, permuted, thinned
+from synthetic import (
+    assert_identical,
+    charged,
+    correlation_record,
+    ethanol_record,
+    permuted,
+    thinned,
+)
 
 from so3krates_lite.errors import UserError
 from so3krates_lite.record import analysis, tables

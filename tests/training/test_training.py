@@ -390,7 +390,7 @@ def test_run_from_given_weights_resumes_to_the_same_numbers(frames, split, unint
 def test_every_potential_states_the_elements_of_its_training_data(frames, split, tmp_path):
     """Also where no energy zero tells them, and where a run is resumed or begins from another."""
     settings = with_settings(epochs=1, energy_shift="none")
-    folder = tmp_path / "run"
+    frames, folder = frames.replace(energy=frames.energy - frames.energy.mean()), tmp_path / "run"
     run(frames, split, folder, settings=settings)
     assert Potential.load(folder).elements == {1, 6, 8}
     # the best of an earlier version states none, and may stay the best of a resumed run
@@ -408,6 +408,13 @@ def test_every_potential_states_the_elements_of_its_training_data(frames, split,
     assert elements(start) == {1, 6, 7, 8}
     assert elements(start, refit_shift=True) == {1, 6, 8}
     assert elements(silent) == {1, 6, 8}
+
+
+def test_energies_of_another_zero_than_the_start_s_are_refused(frames, split):
+    start = run(frames, split, settings=with_settings(epochs=1)).potential
+    other = frames.replace(energy=frames.energy + 500)
+    with pytest.raises(UserError, match=r"55\.\d eV per atom away .* --refit-shift"):
+        run(other, split, settings=with_settings(epochs=1), start=start)
 
 
 @pytest.mark.usefixtures("unchecked")  # the stand-in returns nothing

@@ -1,0 +1,143 @@
+"""Everything that one look at an accelerator should tell, in a given time: `benchmarks/gpu.sh`.
+
+Parts in the order of what is missed most: steps, energies, their floors and compile times at batch
+10 and 100; ethanol of MD17 to the paper's force error; the training lesson; as many other
+molecules as time allows. Results are written after each part, so that a machine that is taken away
+leaves what it has told.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.floors import line
+from benchmarks.ours import Ours
+from benchmarks.run import TINY, geometries
+from so3krates_lite.config import So3kratesConfig
+from so3krates_lite.datasets.places import locate
+from so3krates_lite.errors import UserError
+from so3krates_lite.experiments.md17 import PUBLISHED, RECIPES, Recipe, md17
+from so3krates_lite.passes import pairs_per_pass
+from so3krates_lite.runtime import files
+from so3krates_lite.runtime.settings import hardware
+from so3krates_lite.training.evaluation import format_table
+from so3krates_lite.training.run import RunFolder
+from so3krates_lite.units import convert
+
+TARGETS = (0.2, 0.147, 0.096)  # kcal/mol/Å, of validation forces of ethanol
+LESSON = Path(__file__).parents[1] / "notebooks" / "07_training.ipynb"
+# small molecules first; each takes about as long as its pairs are many
+ORDER = ("malonaldehyde", "uracil", "toluene", "salicylic_acid", "naphthalene", "aspirin")
+
+
+class Clock:
+    """What is left of the time that there is."""
+
+    def __init__(self, minutes: float) -> None:
+        self.end = time.perf_counter() + 60 * minutes
+
+    @property
+    def left(self) -> float:
+        """Seconds."""
+        return self.end - time.perf_counter()
+
+
+def speed(config: So3kratesConfig, batches: tuple[int, ...], seconds: float) -> list[dict]:
+    """Steps and evaluations with their floors, and what they take to trace and compile."""
+    frames, rows = geometries("ethanol"), []
+    for batch_size in batches:
+        ours = Ours(frames, config, batch_size)
+        pairs = pairs_per_pass(batch_size * ours.data.batch.room)
+        for kind in ("training", "evaluation"):
+            found = {k: round(v, 1) for k, v in ours.prepare(kind).items()}
+            case = {"batch": batch_size, "work": kind}
+            case |= {f"{name} (s)": taken for name, taken in found.items()}
+            rows.append(case | line(ours, kind, pairs, seconds))
+    return rows
+
+
+def seconds_to(folder: Path, targets: tuple[float, ...] = TARGETS) -> dict[str, float | str]:
+    """When a run's validation force error fell below each target, kcal/mol/Å; with compilation."""
+    rows = RunFolder(folder).read_metrics()
+    found: dict[str, float | str] = {}
+    for target in targets:
+        limit = convert(target, "kcal/mol", "eV")
+        when = [row["wall_s"] for row in rows if row["valid_force_mae_eV_A"] <= limit]
+        found[f"s to {target}"] = round(when[0], 1) if when else "-"
+    return found
+
+
+def training(molecule: str, recipe: Recipe, folder: Path, minutes: float) -> dict[str, Any]:
+    """One molecule by a recipe whose length is cut to the time that there is."""
+    settings = replace(recipe.settings, max_minutes=minutes)
+    (result,) = md17([molecule], recipe=replace(recipe, settings=settings), folder=folder)
+    run = next((folder / molecule).glob("*-seed*"))
+    return {**result.row(), **seconds_to(run)}
+
+
+def lesson(seconds: float) -> dict[str, Any]:
+    """The training lesson from top to bottom."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    begin = time.perf_counter()
+    notebook = nbformat.read(LESSON, as_version=4)
+    NotebookClient(
+        notebook, timeout=seconds, resources={"metadata": {"path": LESSON.parent}}
+    ).execute()
+    return {"lesson": LESSON.stem, "seconds": round(time.perf_counter() - begin, 1)}
+
+
+def parts(options: argparse.Namespace, clock: Clock) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Names of parts and what does them, as long as there is time."""
+    small = TINY if options.tiny else {}
+    config = So3kratesConfig(**small)
+    batches, seconds = ((2,), 0.1) if options.tiny else ((10, 100), 4.0)
+    yield "speed", lambda: speed(config, batches, seconds)
+    recipe = Recipe(config, RECIPES["so3krates"].settings)
+    if options.tiny:
+        recipe = replace(recipe, settings=replace(recipe.settings, epochs=2))
+
+    def train(molecule: str, share: float) -> Callable[[], Any]:
+        minutes = max(share * clock.left / 60 - 0.7, 0.1)  # it compiles for some of it
+        return lambda: training(molecule, recipe, options.folder, minutes)
+
+    if locate("md17-ethanol"):
+        yield "ethanol", train("ethanol", 0.5)
+    if not options.tiny and clock.left > 150:
+        yield "lesson", lambda: lesson(clock.left - 60)
+    for molecule in ORDER[: 0 if options.tiny else None]:
+        if locate(f"md17-{molecule}") and clock.left > 100:
+            yield molecule, train(molecule, 0.8)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path("build/gpu"))
+    parser.add_argument("--minutes", type=float, default=9.0)
+    parser.add_argument("--tiny", action="store_true", help="a tiny network: does it all run?")
+    options = parser.parse_args(arguments)
+    clock, results = (
+        Clock(options.minutes),
+        {"hardware": hardware(), "paper": PUBLISHED["so3krates"]},
+    )
+    for name, do in parts(options, clock):
+        try:
+            results[name] = do()
+        except UserError as error:
+            results[name] = str(error)
+        files.write_atomically(options.folder / "gpu.json", json.dumps(results, indent=1).encode())
+        rows = results[name] if isinstance(results[name], list) else [results[name]]
+        told = format_table(rows) if isinstance(rows[0], dict) else str(rows[0])
+        print(f"## {name} ({clock.left:.0f} s left)\n{told}", flush=True)
+    print(hardware())
+
+
+if __name__ == "__main__":
+    main()
