@@ -66,6 +66,8 @@ class TrainResult:
 class Hyper(struct.PyTreeNode):
     """Settings the compiled epoch takes as numbers, so that changing them compiles nothing anew."""
 
+    __no_type_check__ = True  # as of `PairList`
+
     clip_norm: Scalar
     ema_decay: Scalar
     weights: Weights
