@@ -9,6 +9,7 @@ vanishing.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import e3x
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ from jaxtyping import Array, Float
 from scipy.special import gammaln
 
 from so3krates_lite.arrays import AnyArray, along_last
-from so3krates_lite.config import So3kratesConfig
+from so3krates_lite.config import Cutoff, So3kratesConfig
 from so3krates_lite.units import BOHR
 
 # of Bernstein polynomials, 1/Å; float32 whatever the rest is, since SO3LR was trained with it so
@@ -110,14 +111,17 @@ def polynomial_cutoff(ratio: Float[AnyArray, "*pairs"], p: int = 6) -> Float[Arr
     return (1 - t) ** 3 * rest
 
 
+CUTOFFS: dict[Cutoff, Callable[..., Array]] = {
+    "cosine": cosine_cutoff,
+    "polynomial": lambda distance, cutoff: polynomial_cutoff(distance / cutoff, p=3),
+}
+
+
 def cutoff_function(
     distance: Float[AnyArray, "*pairs"], config: So3kratesConfig, cutoff: float | None = None
 ) -> Float[Array, "*pairs"]:
     """phi(d) of a form of So3krates; ``cutoff`` (Å) instead of the configuration's own."""
-    cutoff = cutoff or config.cutoff
-    if config.form.cutoff == "polynomial":
-        return polynomial_cutoff(distance / cutoff, p=3)
-    return cosine_cutoff(distance, cutoff)
+    return CUTOFFS[config.form.cutoff](distance, cutoff or config.cutoff)
 
 
 def filter_basis(

@@ -189,9 +189,10 @@ def thinned(record: AttentionRecord, keep: np.ndarray) -> AttentionRecord:
 
 
 def charged(record: AttentionRecord) -> AttentionRecord:
-    """The same with partial charges of random size."""
+    """The same with partial charges of random size, as a model of another form has them."""
     charges = np.random.default_rng(4).normal(size=record.numbers.shape)
-    return dataclasses.replace(record, charges=np.where(record.numbers > 0, charges, 0))
+    charges = np.where(record.numbers > 0, charges, 0)
+    return dataclasses.replace(record, charges=charges, cutoff_kind="polynomial")
 
 
 def assert_identical(found, expected) -> None:

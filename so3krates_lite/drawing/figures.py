@@ -80,18 +80,18 @@ def attention_matrix(
 
 
 def cutoff_curve(record: AttentionRecord, points: int = 120) -> tuple[np.ndarray, np.ndarray]:
-    """The cosine cutoff φ(r) of the model on a grid from 0 to the cutoff.
+    """The cutoff function φ(r) of the model on a grid from 0 to the cutoff.
 
     Returns r (Å) and φ, each of shape (points,).
     """
     if not np.isfinite(record.cutoff):
         raise UserError("This record's model has no cutoff, and so no cutoff curve.")
-    from so3krates_lite.basis import cosine_cutoff  # imported here: it brings jax along
+    from so3krates_lite.basis import CUTOFFS  # imported here: it brings jax along
     from so3krates_lite.runtime.settings import precision_context
 
     r = np.linspace(0.0, record.cutoff, points)
     with precision_context(np.dtype(np.float64)):
-        return r, np.asarray(cosine_cutoff(r, record.cutoff))
+        return r, np.asarray(CUTOFFS[record.cutoff_kind](r, record.cutoff))
 
 
 def reach_of(record: AttentionRecord, distance: Float[np.ndarray, "pairs"]) -> float:

@@ -128,7 +128,8 @@ class Plot {
 
   matrix(data) {
     const n = data.labels.length, colour = colours(data), pen = this.pen;
-    const left = 40, top = 30, room = Math.min(this.width - left - 84, this.height - top - 46);
+    const wide = 6.5 * Math.max(...data.labels.map((name) => name.length)); // pixels of a label
+    const left = Math.max(40, wide + 20), top = 30, room = Math.min(this.width - left - 84, this.height - top - 46);
     const cell = room / n, side = cell * n, gap = cell > 7 ? 1 : 0;
     const values = floats(data.values);
     if (gap) values.forEach((value, k) => {
@@ -138,11 +139,12 @@ class Plot {
     });
     else this.paste(picture(values, 0, n, data), left, top, side);
     this.box(left, top, side, side, this.faint);
-    const every = Math.max(1, Math.ceil(13 / cell));
+    const every = Math.max(1, Math.ceil(13 / cell)), apart = Math.ceil((wide + 6) / cell);
     data.labels.forEach((name, k) => {
-      if (k % every) return;
-      this.write(name, left - 5, top + (k + 0.5) * cell, { align: "right", size: 11 });
-      this.write(name, left + (k + 0.5) * cell, top + side + 10, { align: "center", size: 11 });
+      const x = left + (k + 0.5) * cell, y = top + (k + 0.5) * cell;
+      if (k % every === 0) this.write(name, left - 5, y, { align: "right", size: 11 });
+      if (k % Math.max(every, apart) === 0)
+        this.write(name, x, top + side + 10, { align: "center", size: 11 });
     });
     const { receiver, sender } = data.chosen;
     if (receiver !== null) this.box(left, top + receiver * cell, side, cell, this.ink, 2);

@@ -41,11 +41,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from so3krates_lite.config import Cutoff
 from so3krates_lite.errors import UserError
 from so3krates_lite.record.blocks import BLOCKS
 from so3krates_lite.record.parts import (
@@ -73,6 +74,7 @@ class AttentionRecord(DirectedPairs):
         numbers: atomic numbers, 0 for padding, shape (frames, atoms).
         positions: Å, shape (frames, atoms, 3).
         cutoff: radius of the neighbourhood, Å; infinite where all pairs are listed.
+        cutoff_kind: the function that ends there, "cosine" or "polynomial", see `basis`.
         degrees: the degrees l of the geometric block's channels, in order.
         feature: feature attention, channels are heads. It, ``geometric`` and ``sphc`` go together:
             all three are None for a model without features that ask.
@@ -99,11 +101,18 @@ class AttentionRecord(DirectedPairs):
     correlation: BlockAttention | None = None
     orders: tuple[int, ...] = ()
     charges: Float[np.ndarray, "frames atoms"] | None = None
+    cutoff_kind: str = "cosine"
 
     def __post_init__(self) -> None:
         for name in ("degrees", "orders"):
             object.__setattr__(self, name, tuple(int(value) for value in getattr(self, name)))
         object.__setattr__(self, "cutoff", float(self.cutoff))
+        object.__setattr__(self, "cutoff_kind", str(self.cutoff_kind))
+        if self.cutoff_kind not in get_args(Cutoff):
+            raise UserError(
+                f"AttentionRecord: 'cutoff_kind' is {self.cutoff_kind!r}, expected one of "
+                f"{get_args(Cutoff)}."
+            )
         if not self.cutoff > 0:
             raise UserError(f"AttentionRecord: 'cutoff' is {self.cutoff} Å, expected more than 0.")
         together = {getattr(self, name) is None for name in ("feature", "geometric", "sphc")}
@@ -261,6 +270,7 @@ class AttentionRecord(DirectedPairs):
             numbers=self.numbers[chosen],
             positions=self.positions[chosen],
             cutoff=self.cutoff,
+            cutoff_kind=self.cutoff_kind,
             degrees=self.degrees,
             orders=self.orders,
             sphc=None if self.sphc is None else self.sphc[:, chosen],
@@ -336,6 +346,8 @@ def _built(cls: type, arrays: dict[str, np.ndarray], prefix: str = ""):
                 value: Any = arrays[name]
                 if field.name == "cutoff":
                     value = float(value)
+                elif field.name == "cutoff_kind":
+                    value = str(value)
                 elif field.name in ("degrees", "orders"):
                     value = tuple(value.tolist())
                 values[field.name] = value

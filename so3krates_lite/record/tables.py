@@ -257,6 +257,7 @@ def to_xarray(record: AttentionRecord) -> xr.Dataset:
     attributes = {
         "cutoff": record.cutoff,
         "cutoff_unit": "Å",
+        "cutoff_kind": record.cutoff_kind,
         "blocks": " ".join(record.blocks),
         "format_version": FORMAT_VERSION,
     }
@@ -291,6 +292,7 @@ def from_xarray(dataset: xr.Dataset) -> AttentionRecord:
     whole |= {block: BlockAttention(**part) for block, part in parts.items()}
     for name in ("degree", "order"):
         whole[f"{name}s"] = tuple(dataset[name].values.tolist()) if name in dataset.coords else ()
+    whole["cutoff_kind"] = dataset.attrs.get("cutoff_kind", "cosine")
     return AttentionRecord(cutoff=float(dataset.attrs["cutoff"]), **whole)
 
 

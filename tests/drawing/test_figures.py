@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 
@@ -316,3 +317,12 @@ def test_figures_are_transparent_and_import_plotly_only_when_drawn(record):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_curve_of_another_form_s_cutoff_is_that_form_s(record):
+    other = dataclasses.replace(record, cutoff_kind="polynomial")
+    r, phi = figures.cutoff_curve(other)
+    t = r / record.cutoff
+    np.testing.assert_allclose(phi, 1 - 10 * t**3 + 15 * t**4 - 6 * t**5, atol=1e-12)
+    with pytest.raises(UserError, match="cutoff_kind"):
+        dataclasses.replace(record, cutoff_kind="sharp")
