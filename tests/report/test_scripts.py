@@ -451,7 +451,8 @@ def test_a_matrix_of_many_atoms_is_one_picture_of_the_same_cells():
     assert (picked["receiver"], picked["sender"]) == (40, 3)
     assert plot.hover(LEFT + 3.5 * cell, TOP + 40.5 * cell) == "H40 attends to H3: +0.750"
     names = [stroke["text"] for stroke in plot.strokes("text") if stroke["text"].startswith("H")]
-    assert names[:4] == ["H0", "H0", "H3", "H3"]  # as many as there is room for
+    # as many as there is room for: every third row, and every fifth column
+    assert names[:4] == ["H0", "H0", "H3", "H5"]
 
 
 # -- points, lines, small matrices ----------------------------------------------------------------
