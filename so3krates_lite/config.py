@@ -115,6 +115,7 @@ class ModelConfig:
     charge_embedding: bool = False
     spin_embedding: bool = False
     physics: tuple[PhysicalTerm, ...] = ()
+    ewald: bool = False
 
     @property
     def has_charges(self) -> bool:
@@ -198,6 +199,7 @@ class So3kratesConfig(ModelConfig):
         spin_embedding: read the number of unpaired electrons
         filter_polynomials: radial filters are sums of so many Chebyshev polynomials of exp(-d),
             as `fit_filters` makes them of trained ones; None: the paper's networks
+        ewald: sum electrostatics over all images of a cell, instead of cutting it off
         physics: terms of the energy beside the network's: "repulsion", "electrostatics",
             "dispersion", see `physics`; they are in eV, so is the network then
     """
@@ -223,6 +225,7 @@ class So3kratesConfig(ModelConfig):
     spin_embedding: bool = False
     filter_polynomials: int | None = None
     physics: tuple[PhysicalTerm, ...] = ()
+    ewald: bool = False
 
     @property
     def form(self) -> Form:
@@ -284,6 +287,9 @@ class So3kratesConfig(ModelConfig):
         fits = isinstance(self.physics, Sequence) and set(self.physics) <= set(terms)
         require(fits, "physics", self.physics, f"some of {terms}")
         object.__setattr__(self, "physics", tuple(term for term in terms if term in self.physics))
+        require(
+            not self.ewald or self.has_charges, "ewald", True, "False, or electrostatics in physics"
+        )
         for parts, what in ((self.heads, "heads"), (len(self.degrees), "number of degrees")):
             require(
                 self.features % parts == 0,

@@ -130,11 +130,15 @@ def energy_forces_and_stress(
 
     def strained(moved, strain):
         symmetric = (strain + strain.mT) / 2
-        vectors = jax.tree.map(
-            lambda r_ij: r_ij + jnp.einsum("gpa,gab->gpb", r_ij, symmetric),
-            pair_vectors(dataclasses.replace(batch, displacement=moved), config),
-        )
-        return atomic_energies(params, batch, vectors, config, collect_for_reverse).sum(axis=1)
+
+        def deformed(vectors):
+            return vectors + jnp.einsum("gpa,gab->gpb", vectors, symmetric)
+
+        now = dataclasses.replace(batch, displacement=moved)
+        vectors = jax.tree.map(deformed, pair_vectors(now, config))
+        # what reads the cell itself: the sum over images
+        now = now.replace(displacement=deformed(moved), cell=deformed(batch.cell))
+        return atomic_energies(params, now, vectors, config, collect_for_reverse).sum(axis=1)
 
     values, pull = jax.vjp(strained, batch.displacement, jnp.zeros_like(batch.cell))
     gradient, strain_gradient = pull(jnp.ones_like(values))

@@ -116,6 +116,9 @@ class Potential:
     def random(cls, config: ModelConfig, seed: int = 0, precision: str = "float32") -> Potential:
         """An untrained potential."""
         dtype = precision_of(precision)
+        plain: Any = config
+        if config.ewald:  # which a lone atom has no cell for, and no parameters
+            plain = dataclasses.replace(plain, ewald=False)
         with precision_context(dtype):
             atom = Frames(
                 numbers=np.ones((1, 1), int),
@@ -123,8 +126,8 @@ class Potential:
                 total_charge=np.zeros(1),
                 spin_multiplicity=np.ones(1, int),
             )
-            batch = make_batch(atom, config, dtype=dtype)
-            return cls(config, initialise(jax.random.key(seed), batch, config))
+            batch = make_batch(atom, plain, dtype=dtype)
+            return cls(config, initialise(jax.random.key(seed), batch, plain))
 
     @property
     def dtype(self) -> np.dtype:
@@ -177,23 +180,25 @@ class Potential:
         """What `note_unread` has said."""
         return set()
 
-    def with_long_cutoff(self, long_cutoff: float | None) -> Potential:
-        """The same with another reach of electrostatics and dispersion (Å); None: all pairs.
+    def with_long_cutoff(self, long_cutoff: float | None, *, ewald: bool = False) -> Potential:
+        """The same with another reach of electrostatics and dispersion.
 
         Energies depend on it: compare only what was computed with one and the same.
+
+        Args:
+            long_cutoff: in Å; None: all pairs
+            ewald: sum electrostatics over all images of a cell instead, see `physics`
 
         Raises:
             UserError: the model has no far pairs, or the length is not positive
         """
-        if long_cutoff == self.config.long_cutoff:
-            return self
-        if not self.config.reads_far_pairs:
+        if not self.config.reads_far_pairs and (long_cutoff or ewald):
             raise UserError(
                 f"long_cutoff = {long_cutoff} is given, but this potential sees no further than "
                 f"its cutoff of {self.config.cutoff:g} Å: leave it out."
             )
         config: Any = self.config
-        config = dataclasses.replace(config, long_cutoff=long_cutoff)
+        config = dataclasses.replace(config, long_cutoff=long_cutoff, ewald=ewald)
         return dataclasses.replace(self, config=config)
 
     def note_assumed(self, frames: Frames) -> None:
@@ -391,13 +396,18 @@ def total_shift(
     return np.where(frames.numbers > 0, element_shift[frames.numbers], 0.0).sum(axis=1)
 
 
-def load_potential(path: str | PathLike, *, long_cutoff: float | None = None) -> Potential:
+def load_potential(
+    path: str | PathLike, *, long_cutoff: float | None = None, ewald: bool = False
+) -> Potential:
     """`Potential.load`: from a file, a run folder, or the name of a bundled or fetched model.
 
     Args:
         path: file, folder or name
         long_cutoff: reach of electrostatics and dispersion, Å; None: the model's own, for SO3LR
             all pairs
+        ewald: sum electrostatics over all images of a cell instead of cutting it off
     """
     potential = Potential.load(path)
-    return potential if long_cutoff is None else potential.with_long_cutoff(long_cutoff)
+    if long_cutoff is None and not ewald:
+        return potential
+    return potential.with_long_cutoff(long_cutoff, ewald=ewald)

@@ -54,13 +54,19 @@ def add_model_and_data(parser: argparse.ArgumentParser) -> None:
         help="reach of electrostatics and dispersion in Å, for models that have them; cells need "
         "one, such as 12 [the model's; so3lr: all pairs]",
     )
+    parser.add_argument(
+        "--ewald",
+        action="store_true",
+        help="sum electrostatics over all images of a cell instead of cutting it off",
+    )
 
 
 def load_model(options: argparse.Namespace) -> Potential:
     """The potential that the arguments of `add_model_and_data` name."""
     from so3krates_lite.potential import load_potential
 
-    return load_potential(options.model, long_cutoff=options.long_cutoff)
+    reach = {"long_cutoff": options.long_cutoff, "ewald": options.ewald}
+    return load_potential(options.model, **reach)
 
 
 def documented(cls: type) -> dict[str, str]:

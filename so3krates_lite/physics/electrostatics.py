@@ -6,6 +6,9 @@ to k q q erf(r / sigma) / r. All pairs count, bonded ones too.
 With a cutoff the potential is shifted by a constant, and near the cutoff its slope too, so that
 energy and force go to zero. The constant depends on the cutoff and is felt wherever charges within
 it do not sum to zero: molecules are therefore computed without one.
+
+In a cell the sum over all images can be had, too (Ewald). Charges that are smeared out have no
+short waves, so that it is a sum over a few thousand long ones, and nothing is left for pairs.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from so3krates_lite.physics.constants import COULOMB
 from so3krates_lite.physics.switch import smooth_switch
@@ -49,3 +52,36 @@ def electrostatics(
         shifted = potential - at_cutoff - off * slope * (distance - cutoff)
         potential = jnp.where(distance < cutoff, shifted, 0)
     return COULOMB * charges[0] * charges[1] * potential
+
+
+def ewald(
+    charges: Float[Array, "atoms"],
+    places: Float[Array, "atoms 3"],
+    displacement: Float[Array, "atoms 3"],
+    cell: Float[Array, "3 3"],
+    waves: Int[Array, "waves 3"],
+) -> Float[Array, "atoms"]:
+    """Energy of each atom, in eV: half the sum of k q_i q_j V over all atoms and images but itself.
+
+    An excess of charge is made up for by an even background.
+
+    Args:
+        charges: in e, 0 for padding
+        places: shares of the cell's vectors
+        displacement: from there, in Å
+        cell: rows are lattice vectors, in Å
+        waves: whole numbers, one of each two opposite ones; 0 for padding
+
+    Source: Ewald's sum, its reciprocal part, by `jaxpme`; V = erf(d / sigma) / d is the potential
+    of a Gaussian of width sigma / sqrt(2), so there is no other part.
+    """
+    from jaxpme.potentials import potential as of_smeared
+    from jaxpme.solvers import ewald as solver
+
+    positions = places @ cell + displacement
+    k = 2 * math.pi * jnp.asarray(waves, cell.dtype) @ jnp.linalg.inv(cell).T
+    volume = jnp.abs(jnp.linalg.det(cell))
+    width = SIGMA / math.sqrt(2)
+    sums = solver(of_smeared(), halfspace=True)
+    potential = sums.kspace(width, charges, k, positions, volume, cell, None)
+    return COULOMB * charges * potential

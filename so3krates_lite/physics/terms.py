@@ -12,7 +12,7 @@ from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.heads import HirshfeldRatios, PartialCharges
 from so3krates_lite.passes import Collect, collect_at_once
 from so3krates_lite.physics.dispersion import dispersion, polarisability
-from so3krates_lite.physics.electrostatics import electrostatics
+from so3krates_lite.physics.electrostatics import electrostatics, ewald
 from so3krates_lite.physics.repulsion import TrainedScreening, repulsion
 from so3krates_lite.safe import safe_norm
 from so3krates_lite.structures.graph import Batch, PairList, Pairs, PairVectors
@@ -45,7 +45,12 @@ class PhysicalTerms(nn.Module):
         if config.has_charges:
             charges = PartialCharges(config, name="charges")(x, batch)
             self.note(charges=charges)
-            of_atoms["charge"] = charges.reshape(-1)
+            if config.ewald:
+                of_images = batch.images.places, batch.displacement, batch.cell, batch.images.waves
+                energies = jax.vmap(ewald)(charges, *of_images)
+                terms["electrostatics"] = energies.reshape(-1)
+            else:
+                of_atoms["charge"] = charges.reshape(-1)
         if config.has_ratios:
             ratios = HirshfeldRatios(config, name="ratios")(x, numbers)
             self.note(ratios=jnp.where(batch.atom_mask, ratios.reshape(batch.numbers.shape), 0))

@@ -270,7 +270,9 @@ class So3kratesCalculator(Calculator):
         batch = make_batch(frames, self.potential.config, skin=self.skin, dtype=self._dtype)
         lists = {name: getattr(batch, name) for name in ("local", "far")}
         lists = {name: pairs for name, pairs in lists.items() if pairs is not None}
-        roomy = {name: self._with_room(name, lists[name], len(atoms), periodic) for name in lists}
+        roomy: dict[str, Any] = {
+            name: self._with_room(name, lists[name], len(atoms), periodic) for name in lists
+        }
         with precision_context(self._dtype):
             self._batch = jax.device_put(dataclasses.replace(batch, **roomy))
         self._numbers, self._positions = atoms.numbers.copy(), atoms.positions.copy()

@@ -16,10 +16,12 @@ from so3krates_lite.config import ModelConfig
 from so3krates_lite.errors import UserError
 from so3krates_lite.runtime import settings
 from so3krates_lite.structures.frames import Frames
-from so3krates_lite.structures.graph import Batch, PairList
+from so3krates_lite.structures.graph import Batch, Images, PairList
 from so3krates_lite.structures.neighbours import neighbour_pairs
 
 NEAREST = 0.1  # Å, of two nuclei; H2 is 0.74 Å long
+# 1/Å: charges smeared out as those of `physics.electrostatics` have no shorter waves, to 1e-9
+SHORTEST_WAVE = 2.3
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,16 @@ def make_batch(
         # a box drawn around a molecule is no cell
         cell = np.where(frames.pbc.any(axis=1)[:, None, None], frames.cell, 0).astype(dtype)
     charge, unpaired = _charge_and_spin(frames, config)
+    images = _images(frames, n_atoms, dtype) if config.ewald else None
     return Batch(
-        numbers, displacement, cell, charge.astype(dtype), unpaired.astype(dtype), local, far
+        numbers,
+        displacement,
+        cell,
+        charge.astype(dtype),
+        unpaired.astype(dtype),
+        local,
+        far,
+        images,
     )
 
 
@@ -183,6 +193,32 @@ def _pairs_of(frames: Frames, k: int, cutoff: float) -> tuple[np.ndarray, np.nda
         )
     first, second = np.triu_indices(len(R), 1)
     return first, second, R[second] - R[first]
+
+
+def _images(frames: Frames, atoms: int, dtype: np.dtype | type) -> Images:
+    """Places in the cell and waves of every frame, padded to one number."""
+    whole = np.zeros(len(frames), bool) if frames.pbc is None else frames.pbc.all(axis=1)
+    if not whole.all():
+        raise UserError(
+            f"ewald sums over all images, but frame {int(np.argmin(whole))} is not periodic in "
+            f"three directions: compute it with with_long_cutoff(...) and without ewald."
+        )
+    places = np.zeros((len(frames), atoms, 3), dtype)
+    lists = []
+    for k, cell in enumerate(frames.cell):
+        inverse = np.linalg.inv(cell)
+        place = frames.positions[k] @ inverse
+        real = frames.numbers[k] > 0
+        places[k, : len(place)][real[:atoms]] = (place - np.floor(place))[real]
+        most = np.floor(SHORTEST_WAVE * np.linalg.norm(cell, axis=1) / (2 * np.pi)).astype(int)
+        waves = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in most), indexing="ij"), -1)
+        waves = waves.reshape(-1, 3)[len(waves.reshape(-1, 3)) // 2 + 1 :]  # one of each two
+        long = 2 * np.pi * np.linalg.norm(waves @ inverse.T, axis=1) <= SHORTEST_WAVE
+        lists.append(waves[long])
+    padded = np.zeros((len(frames), round_up(max(map(len, lists))), 3), np.int32)
+    for k, waves in enumerate(lists):
+        padded[k, : len(waves)] = waves
+    return Images(places, padded)
 
 
 def _check_apart(k: int, first: np.ndarray, second: np.ndarray, vector: np.ndarray) -> None:

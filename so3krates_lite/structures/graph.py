@@ -54,6 +54,21 @@ class PairList:
 
 
 @struct.dataclass
+class Images:
+    """What a sum over all images of a cell reads, see `physics.electrostatics.ewald`.
+
+    ``places`` are the atoms' when the pairs were listed, as shares of the cell's vectors, and
+    ``waves`` whole numbers n of the waves exp(2 pi i n . place), one of each two opposite ones;
+    0 fills both up.
+    """
+
+    __no_type_check__ = True  # as of `PairList`
+
+    places: Float[AnyArray, "graphs atoms 3"]
+    waves: Int[AnyArray, "graphs waves 3"]
+
+
+@struct.dataclass
 class Batch:
     """Structures stacked along a first axis, ready for the model (a JAX pytree).
 
@@ -62,7 +77,8 @@ class Batch:
     batch just made. So an atom's distance from the origin, or that of its image, costs no digits.
 
     ``cell`` (Å, rows are lattice vectors) is zero for molecules; ``total_charge`` in e;
-    ``unpaired_electrons`` is the spin multiplicity less one. ``far`` is None for models
+    ``unpaired_electrons`` is the spin multiplicity less one. ``images`` is there for a sum over all
+    images. ``far`` is None for models
     that read local pairs only.
     """
 
@@ -75,6 +91,7 @@ class Batch:
     unpaired_electrons: Float[AnyArray, "graphs"]
     local: PairList
     far: PairList | None = None
+    images: Images | None = None
 
     def __len__(self) -> int:
         return self.numbers.shape[0]

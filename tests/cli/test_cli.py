@@ -166,6 +166,7 @@ def test_a_cell_asks_for_a_long_cutoff_and_is_served_with_one(charged_model, tmp
     assert status == 2 and "--long-cutoff 12" in told and not out.exists()
     options = ("--long-cutoff", 7, "--stress", "--out", out)
     assert run("predict", *where, *options, capsys=capsys)[0] == 0
+    assert run("predict", *where, *options, "--ewald", capsys=capsys)[0] == 0
     assert run("evaluate", *where, "--long-cutoff", 7, capsys=capsys)[0] == 2  # it has no labels
     status, _, told = run("predict", *where, "--long-cutoff", "far", "--out", out, capsys=capsys)
     assert status == 2 and "far is not a length above 0" in told
