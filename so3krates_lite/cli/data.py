@@ -48,6 +48,7 @@ def add_data(commands) -> None:
 
 def _data_list(options: argparse.Namespace) -> None:
     from so3krates_lite.datasets import REGISTRY
+    from so3krates_lite.datasets.bundled import PUBLISHED, fetched_model
     from so3krates_lite.datasets.places import locate
     from so3krates_lite.training.evaluation import format_table
 
@@ -60,6 +61,9 @@ def _data_list(options: argparse.Namespace) -> None:
         else:
             where = "fetch" if card.files else "by hand"
         rows.append({"name": name, "where": where, "title": card.title})
+    for name in PUBLISHED:
+        where = "here" if fetched_model(name) else "fetch"
+        rows.append({"name": name, "where": where, "title": "a published potential: a model"})
     print(format_table(rows))
     print(
         "\nbundled, here: ready. fetch: `so3krates-lite data fetch NAME`. by hand: see data info."
@@ -68,8 +72,12 @@ def _data_list(options: argparse.Namespace) -> None:
 
 def _data_info(options: argparse.Namespace) -> None:
     from so3krates_lite.datasets import REGISTRY
+    from so3krates_lite.datasets.bundled import PUBLISHED
     from so3krates_lite.datasets.places import locate
 
+    if options.data in PUBLISHED:
+        _print_card(options.data)
+        return
     if options.data in REGISTRY:
         card = REGISTRY[options.data]
         for name in ("title", "level_of_theory", "citation", "licence", "doi", "note"):
@@ -103,12 +111,16 @@ def _data_fetch(options: argparse.Namespace) -> None:
 
     paths = fetch(options.name, force=options.force)
     if options.name in PUBLISHED:
-        from so3krates_lite.potential import Potential
-
-        for name, told in Potential.load(paths[0]).card.items():
-            print(f"{name}: {told}")
+        _print_card(paths[0])
     for path in paths:
         print(path)
+
+
+def _print_card(model: str | Path) -> None:
+    from so3krates_lite.potential import Potential
+
+    for name, told in Potential.load(model).card.items():
+        print(f"{name}: {told}")
 
 
 def _data_generate(options: argparse.Namespace) -> None:

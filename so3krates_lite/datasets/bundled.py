@@ -24,6 +24,14 @@ def bundled_split(name: str) -> Split:
     return Split.load(bundled_path(f"models/{name}.split.npz"))
 
 
+def fetched_model(name: str) -> Path | None:
+    """The file of a published potential, under SO3KRATES_DATA or in the cache, if it is there."""
+    for place in (data_folder(), cache_folder() / name):
+        if place is not None and (place / f"{name}.safetensors").is_file():
+            return place / f"{name}.safetensors"
+    return None
+
+
 def bundled_model(name: str) -> Path:
     """The file of a potential that comes with the package or has been fetched.
 
@@ -33,10 +41,8 @@ def bundled_model(name: str) -> Path:
     known = bundled_potentials()
     if name in known:
         return bundled_path(f"models/{name}.safetensors")
-    places = [place for place in (data_folder(), cache_folder() / name) if place is not None]
-    for place in places:
-        if (place / f"{name}.safetensors").is_file():
-            return place / f"{name}.safetensors"
+    if (found := fetched_model(name)) is not None:
+        return found
     if name in PUBLISHED:
         raise UserError(
             f"The published potential {name} is not on this machine yet: get it once with "

@@ -220,7 +220,7 @@ def test_what_is_not_read_is_told_in_one_line_and_can_be_named(tmp_path, capsys)
 
 def test_data_list_and_info_name_what_is_bundled(capsys):
     status, text, _ = run("data", "list", capsys=capsys)
-    assert status == 0 and "md17-ethanol" in text
+    assert status == 0 and "md17-ethanol" in text and "so3lr" in text
     status, text, _ = run("data", "info", "ethanol-gfn2", capsys=capsys)
     assert status == 0
     assert "GFN2-xTB" in text and "2000" in text
