@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import replace
 
@@ -239,6 +240,22 @@ def test_a_model_for_each_molecule_beside_the_paper_s_numbers(molecules, tmp_pat
     found = run.predict(load("ethanol-gfn2")[40:48])
     expected = np.abs(found.forces - load("ethanol-gfn2")[40:48].forces).mean()
     assert results[1].errors.force_mae == pytest.approx(expected, rel=1e-4)
+
+
+def test_fine_tuning_begins_from_all_weights_and_a_zero_fitted_anew(molecules, trained, tmp_path):
+    start = dataclasses.replace(
+        trained.potential, card={"name": "one"}, element_shift=np.zeros(100)
+    )
+    settings = dataclasses.replace(SETTINGS, refit_shift=True, epochs=1, learning_rate=1e-9)
+    asked = {"n_train": 32, "n_valid": 8, "progress": Silent(), "recipe": Recipe(MODEL, settings)}
+    (result,) = md17.md17(["ethanol"], "geomatt", start=start, folder=tmp_path, **asked)
+    assert result.what == "from one"
+    kept = Potential.load(tmp_path / "ethanol" / "geomatt-original-tuned-seed0")
+    for mine, theirs in zip(
+        jax.tree.leaves(kept.params), jax.tree.leaves(start.params), strict=True
+    ):
+        np.testing.assert_allclose(mine, theirs, atol=1e-6)
+    assert kept.element_shift[6] < -10  # of ethanol's energies, eV
 
 
 def test_a_transfer_trains_the_head_alone(molecules, trained, tmp_path):
