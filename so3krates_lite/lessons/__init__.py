@@ -43,6 +43,11 @@ from so3krates_lite.lessons.molecules import (
     check_neighbour_count,
     check_smoother_cutoff,
 )
+from so3krates_lite.lessons.so3lr import (
+    check_dipole_length,
+    check_electrostatic_energy,
+    check_spread_missing,
+)
 from so3krates_lite.lessons.sphcs import (
     check_far_twins,
     check_first_degree,
@@ -68,7 +73,9 @@ __all__ = [
     "check_convolve",
     "check_count",
     "check_couples",
+    "check_dipole_length",
     "check_direction",
+    "check_electrostatic_energy",
     "check_far_twins",
     "check_first_degree",
     "check_force_error",
@@ -97,6 +104,7 @@ __all__ = [
     "check_silence",
     "check_smoother_cutoff",
     "check_softmax_weights",
+    "check_spread_missing",
     "check_turn_about_z",
     "check_whole_walkers",
     "check_without",

@@ -12,6 +12,8 @@ CHECKS = [getattr(lessons, name) for name in lessons.__all__ if name.startswith(
 # their answer is a number, any number
 NUMBERS = {
     lessons.check_charge_floor,
+    lessons.check_dipole_length,
+    lessons.check_electrostatic_energy,
     lessons.check_force_error,
     lessons.check_frames_needed,
     lessons.check_length_from_angles,
