@@ -201,7 +201,7 @@ def main() -> None:
     large = [case_of(water_box(size), rows[:1]) for size in arguments.growing]
     text = section(cases, large, rows, skipped, arguments)
     print(text)
-    if arguments.write:
+    if arguments.write and not arguments.tiny:
         write(HERE / "RESULTS.md", text, "SO3LR, cpu")
     if arguments.raw:
         raw = [asdict(case) for case in [*cases, *large]]
