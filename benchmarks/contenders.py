@@ -29,6 +29,7 @@ class Contender:
     starts_only: bool = False
     polynomials: int | None = None  # of ours: radial filters fitted by so many
     python: str = sys.executable
+    settings: dict | None = None  # what its worker is told, if not the form of a network
 
 
 def contenders(only: Collection[str] = WORKERS) -> tuple[list[Contender], list[str]]:

@@ -44,6 +44,9 @@ class Implementation(ABC):
     def run(self, kind: str) -> int:
         """One call, until its results are there; how many steps or evaluations it was."""
 
+    def settle(self, kind: str) -> None:  # noqa: B027  most have nothing to try
+        """Try out, after the first call, what else than the network decides about the time."""
+
     @abstractmethod
     def wait(self) -> None:
         """Return when the device has nothing left to do."""

@@ -47,6 +47,8 @@ def geometries(molecule: str) -> Frames:
 
 def settings_of(contender: Contender, tiny: bool) -> dict:
     """What a worker needs to know of its network."""
+    if contender.settings is not None:
+        return contender.settings
     if contender.worker in PEERS:
         return {"tiny": tiny}
     form = {"variant": contender.variant, "filter_polynomials": contender.polynomials}

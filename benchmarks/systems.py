@@ -1,7 +1,8 @@
-"""Boxes of water of any size at one density, so that every atom has as many neighbours in each.
+"""Boxes of water of any size at one density, and chains of any length.
 
-They are made for measuring, not for physics: rigid molecules in random places and orientations,
-pushed apart until no two come too close.
+They are made for measuring, not for physics. In water, every atom has as many neighbours in a small
+box as in a large one: rigid molecules in random places and orientations, pushed apart until no two
+come too close. Chains are stretched ethers, their atoms a little out of place.
 """
 
 from __future__ import annotations
@@ -17,6 +18,55 @@ OH, ANGLE = 0.9572, np.deg2rad(104.52)  # Å; of a molecule in vacuum
 MOLECULE = np.array(
     [[0, 0, 0], [OH, 0, 0], [OH * np.cos(ANGLE), OH * np.sin(ANGLE), 0]], dtype=np.float64
 )
+
+BOND, HALF_ANGLE = 1.5, np.deg2rad(56)  # Å; along a chain
+CH, HALF_HCH = 1.09, np.deg2rad(54.75)
+RATTLED = 0.05  # Å
+
+
+def chain(heavy: int, oxygens: int) -> Frames:
+    """One frame of CH3-CH2-(O-CH2-CH2-)…CH3, of ``heavy`` atoms that are not hydrogen.
+
+    The third, sixth … of them is oxygen, ``oxygens`` in all. It has 3 heavy + 2 - 2 oxygens atoms.
+    """
+    numbers, positions = [], []
+    step = BOND * np.array([np.sin(HALF_ANGLE), np.cos(HALF_ANGLE), 0])
+    for k in range(heavy):
+        side = (-1) ** k
+        place = np.array([k * step[0], side * step[1] / 2, 0])
+        is_oxygen = k % 3 == 2 and k // 3 < oxygens
+        numbers.append(8 if is_oxygen else 6)
+        positions.append(place)
+        hydrogens = []
+        if not is_oxygen:
+            up, out = CH * np.cos(HALF_HCH), CH * np.sin(HALF_HCH)
+            hydrogens = [[0, side * up, out], [0, side * up, -out]]
+            for end, way in ((0, -1), (heavy - 1, 1)):
+                if k == end:
+                    hydrogens.append(CH / BOND * step * [way, -side, 0])
+        numbers += [1] * len(hydrogens)
+        positions += [place + hydrogen for hydrogen in hydrogens]
+    return rattled(np.array(numbers), np.array(positions), f"ether, {len(numbers)} atoms")
+
+
+def ethanol() -> Frames:
+    """The molecule that ASE knows, of 9 atoms."""
+    from ase.build import molecule
+
+    atoms = molecule("CH3CH2OH")
+    return rattled(atoms.numbers, atoms.positions, "ethanol, 9 atoms")
+
+
+def rattled(numbers: np.ndarray, positions: np.ndarray, name: str) -> Frames:
+    """A molecule with its atoms a little out of place, so that there are forces."""
+    moves = np.random.default_rng(0).normal(0, RATTLED, positions.shape)
+    return Frames(
+        numbers=numbers[None],
+        positions=positions[None] + moves,
+        energy=np.zeros(1),
+        forces=np.zeros((1, *positions.shape)),
+        info={"name": name},
+    )
 
 
 def water_box(molecules: int, seed: int = 0) -> Frames:

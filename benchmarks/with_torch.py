@@ -13,7 +13,6 @@ import os
 import platform
 import time
 from abc import abstractmethod
-from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import islice
 from typing import Any
@@ -22,44 +21,11 @@ import numpy as np
 import torch
 
 from benchmarks.implementation import Implementation
+from benchmarks.structures import Structure, read_structures
 from so3krates_lite.runtime.settings import processor
 
 N_BATCHES = 10
 ENERGY_WEIGHT, FORCES_WEIGHT = 0.01, 0.99
-
-
-@dataclass(frozen=True)
-class Structure:
-    """One structure in eV and Å, without padding; no cell: a molecule."""
-
-    numbers: np.ndarray
-    positions: np.ndarray
-    energy: float
-    forces: np.ndarray
-    cell: np.ndarray | None
-
-
-def read_structures(path: str) -> list[Structure]:
-    """All structures of a file that `so3krates_lite.datasets.save_frames` wrote."""
-    with np.load(path) as content:
-        fields = {name: content[name] for name in ("numbers", "positions", "energy", "forces")}
-        cells = content.get("cell")
-    if fields["numbers"].ndim == 1:
-        n_frames = len(fields["positions"])
-        fields["numbers"] = np.broadcast_to(fields["numbers"], (n_frames, *fields["numbers"].shape))
-    structures = []
-    for k, numbers in enumerate(fields["numbers"]):
-        real = numbers > 0
-        structures.append(
-            Structure(
-                numbers=numbers[real].astype(np.int64),
-                positions=fields["positions"][k][real].astype(np.float64),
-                energy=float(fields["energy"][k]),
-                forces=fields["forces"][k][real].astype(np.float32),
-                cell=None if cells is None else cells[k].astype(np.float64),
-            )
-        )
-    return structures
 
 
 class TorchImplementation(Implementation):

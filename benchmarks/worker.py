@@ -19,6 +19,9 @@ IMPLEMENTATIONS = {
     "mace": ("benchmarks.peers.mace", "Mace"),
     "nequip": ("benchmarks.peers.nequip", "NequIP"),
     "painn": ("benchmarks.peers.painn", "PaiNN"),
+    "so3lr: ours": ("benchmarks.so3lr.ours", "Ours"),
+    "so3lr: original": ("benchmarks.so3lr.original", "Original"),
+    "so3lr: torch": ("benchmarks.so3lr.port", "Port"),
 }
 
 
@@ -43,6 +46,7 @@ def start(
         begin = time.perf_counter()
         implementation.run(kind)
         times[f"{kind}: first"] = time.perf_counter() - begin
+        implementation.settle(kind)
     return implementation, times
 
 

@@ -16,6 +16,7 @@ import pytest
 from small import deviation, molecule, random_parameters, small_config, stack
 
 from so3krates_lite.config import So3kratesConfig
+from so3krates_lite.datasets import save_frames
 from so3krates_lite.energies import energy_and_forces
 from so3krates_lite.structures.batching import make_batch, neighbour_pairs
 from so3krates_lite.training import TrainConfig
@@ -108,6 +109,56 @@ def test_a_water_box_is_the_same_in_every_run():
     once, again, other = (systems.water_box(20, seed=seed).positions for seed in (0, 0, 1))
     assert np.array_equal(once, again)
     assert np.abs(once - other).max() > 0.1
+
+
+@pytest.mark.parametrize("size", [56, 148])
+def test_chains_have_the_atoms_they_are_named_for_and_no_contacts(size):
+    so3lr = importlib.import_module("benchmarks.so3lr.__main__")
+    frames = so3lr.MOLECULES[size]()
+    assert frames.numbers.shape == (1, size)
+    positions, numbers = frames.positions[0], frames.numbers[0]
+    first, second, _ = neighbour_pairs(positions, 1.9, np.zeros((3, 3)), np.zeros(3, bool))
+    distance = np.linalg.norm(positions[second] - positions[first], axis=1)
+    bonded = distance < np.where(np.minimum(numbers[first], numbers[second]) == 1, 1.35, 1.8)
+    valence = np.bincount(np.concatenate([first[bonded], second[bonded]]), minlength=size)
+    expected = {1: 1, 6: 4, 8: 2}
+    assert valence.tolist() == [expected[z] for z in numbers]
+    assert distance[bonded].min() > 0.8 and distance[~bonded].min() > 1.4
+
+
+@pytest.fixture
+def tiny_so3lr(tmp_path):
+    """Makes ours of SO3LR, small and random, of a structure on disk."""
+    ours = importlib.import_module("benchmarks.so3lr.ours").Ours
+    save_frames(systems.ethanol(), tmp_path / "frames.npz")
+
+    def make(**settings):
+        settings |= {"long_cutoff": 1000.0, "tiny": True}
+        return ours(*ours.read(str(tmp_path / "frames.npz"), settings), 1)
+
+    return make
+
+
+def test_so3lr_made_once_and_by_calculator_are_one(tiny_so3lr):
+    so3lr = importlib.import_module("benchmarks.so3lr.__main__")
+    results = []
+    for calculator in (False, True):
+        implementation = tiny_so3lr(calculator=calculator)
+        assert implementation.run("evaluation") == 1
+        results.append(report.Result(facts=implementation.facts() | {"memory": 100.0}))
+        results[-1].add("evaluation", 0.001)
+        results[-1].add("evaluation: first", 1.0)
+    assert np.shape(results[0].facts["forces"]) == (9, 3)
+    assert so3lr.deviations(results[1], results[0])[2]
+    rows, _ = so3lr.contenders(tiny=True)
+    assert [row.label for row in rows] == ["ours, made once", "ours, calculator"]
+    case = report.Case("ethanol", 9, dict(zip((row.label for row in rows), results, strict=True)))
+    other = contenders.Contender("original, made once", "so3lr: original", "made once")
+    facts = dict(results[0].facts, energy=results[0].facts["energy"] + 1)
+    case.results[other.label] = report.Result(results[0].times | {"evaluation": [0.003]}, facts)
+    text = "\n".join(so3lr.beside([case], [*rows, other]))
+    assert "| original, made once | 3 (3×) | 3 (3×) | 1 | 100 |" in text
+    assert text.count("differs") == 2
 
 
 def test_who_cannot_take_part_is_named_with_the_reason(no_peers, monkeypatch):

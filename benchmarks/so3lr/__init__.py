@@ -1,0 +1,1 @@
+"""SO3LR, a published force field, as ours and its authors' code compute it: `__main__.py`."""
