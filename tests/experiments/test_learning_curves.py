@@ -136,9 +136,11 @@ def test_what_is_bundled_is_complete_and_says_how_it_came_about():
     assert all(point.data == "ethanol-gfn2" for point in points)
     grid = {(p.highest_degree, p.train_frames) for p in points if p.steps == lc.STEPS}
     assert grid == {(degree, size) for degree in lc.HIGHEST for size in lc.SIZES}
-    assert facts["model"] == {
-        k: v for k, v in lc.MODEL.to_dict().items() if k != "degrees" and v not in (None, [])
-    }
+    model, unchanged = lc.MODEL.to_dict(), So3kratesConfig().to_dict()
+    assert facts["model"] == {name: model[name] for name in facts["model"]}
+    # settings that have come since are at their defaults
+    for name in set(model) - set(facts["model"]) - {"degrees"}:
+        assert model[name] == unchanged[name]
     assert facts["training"]["batch_size"] == lc.SETTINGS.batch_size
     assert {"hardware", "machine", "valid frames", "test frames"} <= set(facts)
     assert lc.stored_points("another set")[0] == []

@@ -413,7 +413,7 @@ def test_every_potential_states_the_elements_of_its_training_data(frames, split,
 def test_energies_of_another_zero_than_the_start_s_are_refused(frames, split):
     start = run(frames, split, settings=with_settings(epochs=1)).potential
     other = frames.replace(energy=frames.energy + 500)
-    with pytest.raises(UserError, match=r"55\.\d eV per atom away .* --refit-shift"):
+    with pytest.raises(UserError, match=r"55\.\d eV per atom away .*--refit-shift"):
         run(other, split, settings=with_settings(epochs=1), start=start)
 
 
