@@ -226,8 +226,8 @@ def distance_data(
     kinds = wording.element_pairs(record, index, state.block)
     ends = {kind: kind.split(" ← ") for kind in set(kinds)}
     both = {kind: " ".join(sorted(pair)) for kind, pair in ends.items()}
-    names = sorted(set(both.values()))
-    number = {kind: names.index(name) for kind, name in both.items()}
+    names = _with_colours([both[kind] for kind in kinds], values)
+    number = {k: names.index(name) if name in names else len(names) - 1 for k, name in both.items()}
     turned = {kind: pair != sorted(pair) for kind, pair in ends.items()}
     envelope = None
     local = BLOCKS[state.block].listed == "local"
@@ -254,6 +254,18 @@ def distance_data(
         x_end=record.cutoff if local and against == "distance" else 1.03 * reach,
         **_scale(record, state),
     )
+
+
+def _with_colours(kinds: Sequence[str], values: Float[np.ndarray, "pairs"]) -> list[str]:
+    """The kinds of pairs, as far as there are colours: the weaker ones of many are "others"."""
+    names, most = sorted(set(kinds)), len(look.PALETTE)
+    if len(names) <= most:
+        return names
+    strongest = dict.fromkeys(names, 0.0)
+    for kind, value in zip(kinds, np.abs(values), strict=True):
+        strongest[kind] = max(strongest[kind], float(value))
+    first = sorted(names, key=lambda name: (-strongest[name], name))[: most - 1]
+    return [*sorted(first), "others"]
 
 
 def points(

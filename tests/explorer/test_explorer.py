@@ -164,6 +164,19 @@ def test_series_of_a_pair_show_both_directions(record, state):
     assert data["x"] == [10.0, 20.0, 40.0] and data["x_title"] == "angle (°)"
 
 
+def test_of_many_kinds_of_pairs_the_strongest_have_a_colour_of_their_own(record, state):
+    numbers = record.numbers.copy()
+    numbers[:, :9] = [6, 7, 8, 1, 9, 15, 16, 17, 1]
+    data = drawing.distance_data(dataclasses.replace(record, numbers=numbers), state)
+    groups = data["groups"]
+    assert len(groups) == len(data["palette"]) == 8 and groups[-1] == "others"
+    size = np.abs(np.asarray(data["y"], float))
+    of_group = [size[np.asarray(data["group"]) == k].max() for k in range(8)]
+    assert min(of_group[:-1]) >= of_group[-1]
+    plain = drawing.distance_data(record, state)["groups"]
+    assert "others" not in plain and len(plain) < 8
+
+
 def test_series_of_an_atom_are_what_it_receives_and_sends(record, state):
     received, sent = drawing.series_data(record, dataclasses.replace(state, atom=1))["lines"]
     matrix = record.matrix(2, "feature", 1, 2)
