@@ -57,7 +57,7 @@ RECIPES = {
     "so3lr": Recipe(SO3LR, TrainConfig(epochs=450, batch_size=10, schedule="cosine")),
 }
 FINE_TUNING = TrainConfig(
-    epochs=100, batch_size=10, schedule="cosine", learning_rate=1e-3, refit_shift=True
+    epochs=200, batch_size=10, schedule="cosine", learning_rate=1e-3, refit_shift=True
 )
 HEAD_ONLY = ("head",)
 
