@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -31,6 +31,7 @@ from so3krates_lite.training.evaluation import format_table
 # in a compiled program these are addresses, not work
 FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all"}
 CHAIN = 200
+IN_WORDS = {"training": "training step", "evaluation": "energy and forces"}
 
 
 def median_time(function: Callable[[], Any], seconds: float) -> float:
@@ -114,7 +115,7 @@ def chain_of_products(rows: int, width: int) -> tuple[Callable[[], Any], int, in
 
 def line(ours: Ours, kind: str, pairs: int, seconds: float) -> dict[str, float]:
     """What a step or an evaluation takes, and what its parts would take at best."""
-    ours.prepare(kind)
+    made = ours.prepare(kind)
     steps = ours.run(kind)
     taken = median_time(lambda: ours.run(kind), seconds) / steps
     operations = executed_operations(ours.programs[kind].as_text()) / steps
@@ -133,7 +134,22 @@ def line(ours: Ours, kind: str, pairs: int, seconds: float) -> dict[str, float]:
         "products (GFLOP)": round(flops / 1e9, 2),
         "computing them (ms)": round(1e3 * arithmetic, 2),
         "measured / larger floor": round(taken / max(starting, arithmetic), 1),
+        **{f"{name} (s)": round(seconds, 1) for name, seconds in made.items()},
     }
+
+
+def lines(
+    molecule: str, config: So3kratesConfig, batches: Iterable[int], seconds: float
+) -> list[dict[str, str | float]]:
+    """`line` for each batch size and both kinds of work."""
+    frames, found = geometries(molecule), []
+    for batch_size in batches:
+        ours = Ours(frames, config, batch_size)
+        pairs = pairs_per_pass(batch_size * ours.data.batch.room)
+        for kind in ("training", "evaluation"):
+            case = {"molecule": molecule, "batch": batch_size, "work": kind}
+            found.append(case | line(ours, kind, pairs, seconds))
+    return found
 
 
 def main() -> None:
@@ -143,15 +159,12 @@ def main() -> None:
     parser.add_argument("--variant", choices=("paper", "v0.3"), default="paper")
     parser.add_argument("--seconds", type=float, default=8.0, help="for each figure (8)")
     options = parser.parse_args()
-    rows = []
-    for molecule in options.molecules:
-        frames = geometries(molecule)
-        for batch_size in options.batches:
-            ours = Ours(frames, So3kratesConfig(variant=options.variant), batch_size)
-            pairs = pairs_per_pass(batch_size * ours.data.batch.room)
-            for kind, name in (("training", "training step"), ("evaluation", "energy and forces")):
-                case = {"molecule": molecule, "batch": batch_size, "work": name}
-                rows.append(case | line(ours, kind, pairs, options.seconds))
+    config = So3kratesConfig(variant=options.variant)
+    rows = [
+        row | {"work": IN_WORDS[row["work"]]}
+        for name in options.molecules
+        for row in lines(name, config, options.batches, options.seconds)
+    ]
     print(format_table(rows))
     print(hardware())
 

@@ -16,14 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.floors import line
-from benchmarks.ours import Ours
-from benchmarks.run import TINY, geometries
+from benchmarks.floors import lines
+from benchmarks.run import TINY
 from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.datasets.places import locate
 from so3krates_lite.errors import UserError
 from so3krates_lite.experiments.md17 import PUBLISHED, RECIPES, Recipe, md17
-from so3krates_lite.passes import pairs_per_pass
 from so3krates_lite.runtime import files
 from so3krates_lite.runtime.settings import hardware
 from so3krates_lite.training.evaluation import format_table
@@ -46,20 +44,6 @@ class Clock:
     def left(self) -> float:
         """Seconds."""
         return self.end - time.perf_counter()
-
-
-def speed(config: So3kratesConfig, batches: tuple[int, ...], seconds: float) -> list[dict]:
-    """Steps and evaluations with their floors, and what they take to trace and compile."""
-    frames, rows = geometries("ethanol"), []
-    for batch_size in batches:
-        ours = Ours(frames, config, batch_size)
-        pairs = pairs_per_pass(batch_size * ours.data.batch.room)
-        for kind in ("training", "evaluation"):
-            found = {k: round(v, 1) for k, v in ours.prepare(kind).items()}
-            case = {"batch": batch_size, "work": kind}
-            case |= {f"{name} (s)": taken for name, taken in found.items()}
-            rows.append(case | line(ours, kind, pairs, seconds))
-    return rows
 
 
 def seconds_to(folder: Path, targets: tuple[float, ...] = TARGETS) -> dict[str, float | str]:
@@ -99,7 +83,7 @@ def parts(options: argparse.Namespace, clock: Clock) -> Iterator[tuple[str, Call
     small = TINY if options.tiny else {}
     config = So3kratesConfig(**small)
     batches, seconds = ((2,), 0.1) if options.tiny else ((10, 100), 4.0)
-    yield "speed", lambda: speed(config, batches, seconds)
+    yield "speed", lambda: lines("ethanol", config, batches, seconds)
     recipe = Recipe(config, RECIPES["so3krates"].settings)
     if options.tiny:
         recipe = replace(recipe, settings=replace(recipe.settings, epochs=2))
@@ -123,10 +107,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, default=9.0)
     parser.add_argument("--tiny", action="store_true", help="a tiny network: does it all run?")
     options = parser.parse_args(arguments)
-    clock, results = (
-        Clock(options.minutes),
-        {"hardware": hardware(), "paper": PUBLISHED["so3krates"]},
-    )
+    clock = Clock(options.minutes)
+    results: dict[str, Any] = {"hardware": hardware(), "paper": PUBLISHED["so3krates"]}
     for name, do in parts(options, clock):
         try:
             results[name] = do()

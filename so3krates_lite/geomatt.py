@@ -27,6 +27,7 @@ from jaxtyping import Array, Float, Int
 from so3krates_lite.arrays import AnyArray, along_last
 from so3krates_lite.config import GeomAttConfig
 from so3krates_lite.embedding import N_ELEMENTS
+from so3krates_lite.notes import leave
 from so3krates_lite.passes import Collect, collect_at_once
 from so3krates_lite.safe import safe_norm
 from so3krates_lite.structures.graph import Batch, PairVectors
@@ -177,9 +178,7 @@ class Stream(nn.Module):
             message = linear(v.shape[-1], self.config.features, f"value_{layer}")(v)
             v = v + alpha[layer] @ message
             lengths.append(safe_norm(message))
-        if self.is_mutable_collection("attention") and not self.is_initializing():
-            self.put_variable("attention", "coefficient", C)
-            self.put_variable("attention", "message", jnp.stack(lengths))
+        leave(self, "attention", coefficient=C, message=jnp.stack(lengths))
         return v
 
 

@@ -34,6 +34,7 @@ from so3krates_lite.exchange import EXCHANGES
 from so3krates_lite.filters import SphericalFilter
 from so3krates_lite.harmonics import degree_invariants, sphc_length, spherical_harmonics, turned
 from so3krates_lite.heads import EnergyHead
+from so3krates_lite.notes import is_asked, leave
 from so3krates_lite.passes import FILTERS_KEPT, PAIRS_KEPT, Collect, collect_at_once
 from so3krates_lite.physics.terms import PhysicalTerms
 from so3krates_lite.safe import safe_norm
@@ -153,12 +154,10 @@ class Layer(nn.Module):
 
     @property
     def is_recording(self) -> bool:
-        return self.is_mutable_collection("attention") and not self.is_initializing()
+        return is_asked(self, "attention")
 
     def record(self, **values: Array | BlockRecord) -> None:
-        if self.is_recording:
-            for name, value in values.items():
-                self.put_variable("attention", name, value)
+        leave(self, "attention", **values)
 
 
 def local_messages(
@@ -249,8 +248,7 @@ class So3krates(nn.Module):
             parts.append(spin(batch.unpaired_electrons, batch))
         x = sum(parts) / math.sqrt(len(parts))
         chi = sphc_start(local, config)
-        if self.is_mutable_collection("attention"):
-            self.put_variable("attention", "chi_start", chi)
+        leave(self, "attention", chi_start=chi)
 
         # Of each layer only x and chi (and what its passes have collected) are kept for the reverse
         # sweep, which computes the rest anew: less memory to write and read, which costs more than
@@ -273,8 +271,7 @@ class So3krates(nn.Module):
 
         energy = EnergyHead(config, name="energy_head")(x, batch.numbers.reshape(-1))
         energy = jnp.where(batch.atom_mask, energy.reshape(batch.numbers.shape), 0)
-        if self.is_mutable_collection("properties"):
-            self.put_variable("properties", "network", energy)
+        leave(self, "properties", network=energy)
         if not config.physics:
             return energy
         return energy + PhysicalTerms(config, self.collect, name="physics")(x, batch, vectors)

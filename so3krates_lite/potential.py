@@ -332,26 +332,21 @@ class Potential:
         if not allow_unknown_elements:
             self.check_elements(frames.numbers)
         self.note_assumed(frames)
-        names = ("network", *config.physics)
-        energies = {name: np.zeros(frames.numbers.shape) for name in names}
-        atomic = {
-            name: np.zeros(frames.numbers.shape)
-            for name, has in (("charges", config.has_charges), ("ratios", config.has_ratios))
-            if has
-        }
+        values: dict[str, Float[np.ndarray, "frames atoms"]] = {}
         for index, batch in bucketed_batches(frames, config, spare=True, dtype=self.dtype):
-            found = self.properties_of(batch)
             atoms = min(batch.numbers.shape[1], frames.numbers.shape[1])
-            for name, values in (energies | atomic).items():
-                values[index, :atoms] = found[name][:, :atoms]
-        charges, dipole = atomic.get("charges"), None
+            for name, found in self.properties_of(batch).items():
+                whole = values.setdefault(name, np.zeros(frames.numbers.shape))
+                whole[index, :atoms] = found[:, :atoms]
+        energies = {name: values[name] for name in ("network", *config.physics)}
+        charges, dipole = values.get("charges"), None
         if charges is not None:
             dipole = np.einsum(
                 "fa,fad->fd", charges, np.where(frames.mask[..., None], frames.positions, 0)
             )
             if frames.pbc is not None:
                 dipole[frames.pbc.any(axis=1)] = np.nan
-        return Properties(energies, charges, atomic.get("ratios"), dipole)
+        return Properties(energies, charges, values.get("ratios"), dipole)
 
     def save(self, path: str | PathLike) -> None:
         """Write one .safetensors file that holds everything; complete or not at all."""

@@ -15,7 +15,7 @@ FLOORS = (
     {"errors", "arrays"},
     {"units", "config", "runtime"},
     {"structures"},
-    {"safe", "basis", "embedding", "filters", "datasets", "passes"},
+    {"safe", "basis", "embedding", "filters", "datasets", "passes", "notes"},
     {"harmonics", "spherical"},
     {"attention", "exchange", "heads"},
     {"physics"},

@@ -169,7 +169,6 @@ def add_attention(commands) -> None:
 
 
 def _attention(options: argparse.Namespace) -> None:
-
     if options.out.suffix not in (".html", ".npz"):
         raise UserError(f"--out {options.out}: the name should end in .html or .npz.")
     potential = load_model(options)

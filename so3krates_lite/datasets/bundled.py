@@ -24,12 +24,15 @@ def bundled_split(name: str) -> Split:
     return Split.load(bundled_path(f"models/{name}.split.npz"))
 
 
+def kept_model(name: str, folder: Path | None = None) -> Path:
+    """Where a published potential stands once it is fetched: in ``folder``, or in the cache."""
+    return (folder or cache_folder() / name) / f"{name}.safetensors"
+
+
 def fetched_model(name: str) -> Path | None:
     """The file of a published potential, under SO3KRATES_DATA or in the cache, if it is there."""
-    for place in (data_folder(), cache_folder() / name):
-        if place is not None and (place / f"{name}.safetensors").is_file():
-            return place / f"{name}.safetensors"
-    return None
+    places = [kept_model(name, folder) for folder in (data_folder(), None)]
+    return next((place for place in places if place.is_file()), None)
 
 
 def bundled_model(name: str) -> Path:

@@ -379,12 +379,11 @@ def sentence(record: AttentionRecord, state: ViewState) -> str:
         if not keep.any():
             text += " That is below what is drawn: lower the threshold, or free the scale."
     if state.colour == "charge" and record.charges is not None and state.atom is None:
-        real = record.numbers[state.frame] > 0
-        labels, q = wording.atom_labels(record.numbers[state.frame]), record.charges[state.frame]
-        low, high = np.where(real, q, np.inf).argmin(), np.where(real, q, -np.inf).argmax()
-        place = np.cumsum(real) - 1
+        numbers = record.numbers[state.frame]
+        labels, q = wording.atom_labels(numbers), record.charges[state.frame][numbers > 0]
+        low, high = q.argmin(), q.argmax()
         text += (
-            f" Atoms are coloured by partial charge, from {q[low]:+.2f} e ({labels[place[low]]}, "
-            f"blue) to {q[high]:+.2f} e ({labels[place[high]]}, orange)."
+            f" Atoms are coloured by partial charge, from {q[low]:+.2f} e ({labels[low]}, blue) to "
+            f"{q[high]:+.2f} e ({labels[high]}, orange)."
         )
     return text

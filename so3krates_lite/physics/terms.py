@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from so3krates_lite.basis import cutoff_function
 from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.heads import HirshfeldRatios, PartialCharges
+from so3krates_lite.notes import leave
 from so3krates_lite.passes import Collect, collect_at_once
 from so3krates_lite.physics.dispersion import dispersion, polarisability
 from so3krates_lite.physics.electrostatics import electrostatics, ewald
@@ -44,7 +45,7 @@ class PhysicalTerms(nn.Module):
         of_atoms = {}
         if config.has_charges:
             charges = PartialCharges(config, name="charges")(x, batch)
-            self.note(charges=charges)
+            leave(self, "properties", charges=charges)
             if config.ewald:
                 of_images = batch.images.places, batch.displacement, batch.cell, batch.images.waves
                 energies = jax.vmap(ewald)(charges, *of_images)
@@ -53,7 +54,8 @@ class PhysicalTerms(nn.Module):
                 of_atoms["charge"] = charges.reshape(-1)
         if config.has_ratios:
             ratios = HirshfeldRatios(config, name="ratios")(x, numbers)
-            self.note(ratios=jnp.where(batch.atom_mask, ratios.reshape(batch.numbers.shape), 0))
+            shown = jnp.where(batch.atom_mask, ratios.reshape(batch.numbers.shape), 0)
+            leave(self, "properties", ratios=shown)
             of_atoms["polarisability"] = polarisability(ratios, numbers)
         if of_atoms:
             far = self.pairs(batch.far, vectors[1])
@@ -62,7 +64,7 @@ class PhysicalTerms(nn.Module):
             name: jnp.where(batch.atom_mask, energy.reshape(batch.numbers.shape), 0)
             for name, energy in terms.items()
         }
-        self.note(energies=terms)
+        leave(self, "properties", energies=terms)
         return sum(terms.values())
 
     def pairs(self, listed: PairList, vectors: Float[Array, "graphs pairs 3"]) -> tuple:
@@ -93,11 +95,6 @@ class PhysicalTerms(nn.Module):
         """Distances that may be divided by: 1 Å where there is no pair."""
         d, mask = of_pairs
         return jnp.where(mask > 0, d, 1), mask
-
-    def note(self, **values) -> None:
-        if self.is_mutable_collection("properties") and not self.is_initializing():
-            for name, value in values.items():
-                self.put_variable("properties", name, value)
 
 
 def halved(energies: dict[str, Array]) -> tuple[dict, dict]:

@@ -18,8 +18,8 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from so3krates_lite.config import So3kratesConfig
+from so3krates_lite.datasets.bundled import kept_model
 from so3krates_lite.datasets.download import download
-from so3krates_lite.datasets.places import cache_folder
 from so3krates_lite.embedding import N_ELEMENTS
 from so3krates_lite.errors import UserError
 from so3krates_lite.physics.dispersion import FREE_ATOMS
@@ -216,7 +216,7 @@ def fetch(*, progress: bool = True, force: bool = False) -> Path:
     Raises:
         UserError: neither place gave them, or what came is not what is expected
     """
-    target = cache_folder() / NAME / f"{NAME}.safetensors"
+    target = kept_model(NAME)
     if target.is_file() and not force:
         return target
     with tempfile.TemporaryDirectory() as folder:

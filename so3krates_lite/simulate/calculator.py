@@ -151,40 +151,35 @@ class So3kratesCalculator(Calculator):
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """What has changed since the last results, the charge and spin in ``info`` included."""
         changes = super().check_state(atoms, tol=tol)
-        self._note_electrons(atoms)
+        self._note_unread(atoms)
         if self._batch is not None and self._electrons_of(atoms) != self._electrons:
             changes.append("info")
         return changes
 
+    def _stated(self, atoms: Atoms) -> dict[str, Any]:
+        """Total charge and spin multiplicity, given here or by the structure; None: by neither."""
+        given = {name: getattr(self, name) for name in NEUTRAL}
+        return {name: told(atoms, name) if v is None else v for name, v in given.items()}
+
     def _electrons_of(self, atoms: Atoms) -> dict[str, float]:
         """Total charge and spin multiplicity, as far as the model reads them."""
-        found = {}
-        for name, reads in electrons_read(self.potential.config).items():
-            if not reads:
-                continue
-            value = getattr(self, name)
-            found[name] = told(atoms, name) if value is None else value
-            if found[name] is None and self.potential.config.assumes_neutral:
+        config, stated = self.potential.config, self._stated(atoms)
+        found = {name: stated[name] for name, reads in electrons_read(config).items() if reads}
+        for name, value in found.items():
+            if value is None and config.assumes_neutral:
                 found[name] = NEUTRAL[name]
-            if found[name] is None:
+            elif value is None:
                 raise UserError(
                     f"This potential reads the {name}, which is not stated as a number: set "
                     f"atoms.info[{INFO_KEYS[name][0]!r}], or pass {name} to the calculator."
                 )
         return found
 
-    def _note_electrons(self, atoms: Atoms) -> None:
-        """Say, once, that a charge or spin changes nothing, or is missing and taken as none."""
-        stated: dict[str, Any] = {}
+    def _note_unread(self, atoms: Atoms) -> None:
+        """Say, once, that a charge or spin of the structure changes nothing for this model."""
         for name, reads in electrons_read(self.potential.config).items():
-            value = getattr(self, name)
-            value = told(atoms, name) if value is None else value
-            stated[name] = None if value is None else [value]
             if not reads:
                 self.potential.note_unread(name, told(atoms, name))
-        if self.potential.config.assumes_neutral:
-            frames = Frames(atoms.numbers[None], atoms.positions[None], **stated)
-            self.potential.note_assumed(frames)
 
     def calculate(
         self,
@@ -259,6 +254,11 @@ class So3kratesCalculator(Calculator):
         if not self.allow_unknown_elements:
             self.potential.check_elements(atoms.numbers)
         periodic = bool(atoms.pbc.any())
+        if self.potential.config.assumes_neutral:
+            stated = {k: None if v is None else [v] for k, v in self._stated(atoms).items()}
+            self.potential.note_assumed(
+                Frames(atoms.numbers[None], atoms.positions[None], **stated)  # type: ignore[arg-type]
+            )
         electrons = self._electrons_of(atoms)
         frames = Frames(
             numbers=atoms.numbers[None],

@@ -206,13 +206,12 @@ def _images(frames: Frames, atoms: int, dtype: np.dtype | type) -> Images:
     places = np.zeros((len(frames), atoms, 3), dtype)
     lists = []
     for k, cell in enumerate(frames.cell):
-        inverse = np.linalg.inv(cell)
-        place = frames.positions[k] @ inverse
-        real = frames.numbers[k] > 0
-        places[k, : len(place)][real[:atoms]] = (place - np.floor(place))[real]
+        inverse, n_atoms = np.linalg.inv(cell), int(frames.n_atoms[k])
+        place = frames.positions[k, :n_atoms] @ inverse
+        places[k, :n_atoms] = place - np.floor(place)
         most = np.floor(SHORTEST_WAVE * np.linalg.norm(cell, axis=1) / (2 * np.pi)).astype(int)
-        waves = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in most), indexing="ij"), -1)
-        waves = waves.reshape(-1, 3)[len(waves.reshape(-1, 3)) // 2 + 1 :]  # one of each two
+        waves = np.array(list(np.ndindex(*(2 * most + 1)))) - most
+        waves = waves[len(waves) // 2 + 1 :]  # opposite ones stand at opposite ends
         long = 2 * np.pi * np.linalg.norm(waves @ inverse.T, axis=1) <= SHORTEST_WAVE
         lists.append(waves[long])
     padded = np.zeros((len(frames), round_up(max(map(len, lists))), 3), np.int32)

@@ -77,9 +77,8 @@ class Batch:
     batch just made. So an atom's distance from the origin, or that of its image, costs no digits.
 
     ``cell`` (Å, rows are lattice vectors) is zero for molecules; ``total_charge`` in e;
-    ``unpaired_electrons`` is the spin multiplicity less one. ``images`` is there for a sum over all
-    images. ``far`` is None for models
-    that read local pairs only.
+    ``unpaired_electrons`` is the spin multiplicity less one. ``far`` is None for models that read
+    local pairs only, ``images`` for those that sum over no images.
     """
 
     __no_type_check__ = True  # as of `PairList`

@@ -152,12 +152,7 @@ def train(
     split.check(frames)
     if settings.energy_shift == "isolated":
         split = split.without(isolated_atoms(frames))
-    _check(frames, split)
-    if model.has_ratios and (unknown := set(frames.elements.tolist()) - set(FREE_ATOMS)):
-        raise UserError(
-            f"Dispersion has numbers for the elements {sorted(FREE_ATOMS)}, but the frames hold "
-            f"{sorted(unknown)}: leave dispersion out of physics, or train on other frames."
-        )
+    _check(frames, split, model)
     facts = _facts(frames, split, settings)
     if resume and card.get("fingerprint") not in (None, facts["fingerprint"]):
         raise UserError(
@@ -349,7 +344,7 @@ def _trained_parts(params: dict, names: tuple[str, ...]) -> tuple[str, ...] | No
     return tuple(sorted(part for part in params if part.startswith(names)))
 
 
-def _check(frames: Frames, split: Split) -> None:
+def _check(frames: Frames, split: Split, model: ModelConfig) -> None:
     for name in ("energy", "forces"):
         if getattr(frames, name) is None:
             why = frames.lacking(name)
@@ -357,6 +352,11 @@ def _check(frames: Frames, split: Split) -> None:
     for name in ("train", "valid"):
         if len(getattr(split, name)) == 0:
             raise UserError(f"The split has no {name} frames: at least one is needed.")
+    if model.has_ratios and (unknown := set(frames.elements.tolist()) - set(FREE_ATOMS)):
+        raise UserError(
+            f"Dispersion has numbers for the elements {sorted(FREE_ATOMS)}, but the frames hold "
+            f"{sorted(unknown)}: leave dispersion out of physics, or train on other frames."
+        )
 
 
 def _facts(frames: Frames, split: Split, settings: TrainConfig) -> dict[str, Any]:
