@@ -23,6 +23,7 @@ FLOORS = (
     {"record"},
     {"energies", "drawing"},
     {"potential"},
+    {"ensemble"},
     {"interpret", "simulate", "training", "report", "published"},
     {"experiments", "explorer"},
     {"lessons"},

@@ -248,8 +248,12 @@ def read_points(
         ]
     except (OSError, TypeError, ValueError) as error:
         raise UserError(f"{path} holds no learning curves that can be read ({error}).") from None
-    # a file from before there was a choice is Adam's, and of the paper's norm
-    before = {"model": {"sphc_invariant": "norm"}, "training": {"optimiser": "adam"}}
+    # a file from before there was a choice is Adam's, and of the paper's norm, one
+    # network at a time
+    before = {
+        "model": {"sphc_invariant": "norm"},
+        "training": {"optimiser": "adam", "members": 1},
+    }
     made = {**facts, **{name: {**old, **facts.get(name, {})} for name, old in before.items()}}
     for name in ("model", "training", "valid frames"):
         if wanted is not None and made.get(name) != wanted[name]:

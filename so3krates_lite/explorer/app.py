@@ -14,6 +14,7 @@ import ipywidgets as widgets
 import numpy as np
 import traitlets
 
+from so3krates_lite.ensemble import Ensemble, load_potential
 from so3krates_lite.errors import UserError
 from so3krates_lite.explorer import drawing, questions
 from so3krates_lite.explorer.panel import Molecule, Panel, Together
@@ -382,11 +383,13 @@ def explore(
     if isinstance(model, AttentionRecord):
         record = model
     else:
-        potential = model if isinstance(model, Potential) else Potential.load(model)
+        potential = model if isinstance(model, Potential) else load_potential(model)
         if atoms is None:
             raise UserError("explore needs a structure beside the model: pass atoms or a file.")
         frames = _as_frames(atoms)
         record = potential.attention(frames)
+        if isinstance(potential, Ensemble):  # what is switched off is so in the member shown
+            potential = potential.member(0)
     if along is not None:
         along = np.asarray(along, float)
         if along.shape != (len(record),):

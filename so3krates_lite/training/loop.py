@@ -4,6 +4,12 @@ Data, weights and optimiser state live on the device; `lax.scan` runs over the s
 the host only draws the order of frames, decides on learning rate and stopping, and writes the run
 folder. All of it follows from the seed and the epoch's number, so that a resumed run and an
 uninterrupted one give the same numbers.
+
+Several networks are trained side by side in one program (`jax.vmap` over weights, order of frames
+and learning rate). Each goes its own way as if it were alone: it has a learning rate that falls
+when its own validation says so, a best epoch, and an end. For four members of 60 features and two
+layers, five ethanols a step, that takes 27 ms a step, one after another (`jax.lax.map`) 31; of 32
+features 17 and 21 (2 CPU cores, shared).
 """
 
 from __future__ import annotations
@@ -20,17 +26,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from so3krates_lite.arrays import Scalar
 from so3krates_lite.config import ModelConfig, So3kratesConfig
 from so3krates_lite.datasets.splits import Split
 from so3krates_lite.energies import energy_and_forces, in_passes, initialise
+from so3krates_lite.ensemble import Ensemble, load_potential
 from so3krates_lite.errors import UserError
 from so3krates_lite.physics.dispersion import FREE_ATOMS
 from so3krates_lite.potential import Potential
 from so3krates_lite.runtime.settings import Compiled, hardware, precision_context, precision_of
 from so3krates_lite.structures.frames import Frames
+from so3krates_lite.structures.graph import Batch
 from so3krates_lite.training import optimiser as optimisation
 from so3krates_lite.training.config import TrainConfig
 from so3krates_lite.training.data import (
@@ -43,7 +51,7 @@ from so3krates_lite.training.data import (
 from so3krates_lite.training.objective import Errors, Labelled, Weights, errors, loss_of
 from so3krates_lite.training.progress import Progress, progress_for_here
 from so3krates_lite.training.run import RunFolder
-from so3krates_lite.training.state import State, params_of, start_state
+from so3krates_lite.training.state import State, params_of, params_of_each, start_state
 from so3krates_lite.training.statistics import element_shift, energy_scale, isolated_atoms
 
 VALIDATION_BATCH = 50
@@ -56,7 +64,10 @@ class TrainingDiverged(UserError):
 
 @dataclass(frozen=True)
 class TrainResult:
-    """The best potential of a run, its metrics (one row per epoch) and its folder, if any."""
+    """The best potential of a run, its metrics (one row per epoch) and its folder, if any.
+
+    Of several members a row holds means, and the ``valid_loss`` of each beside that.
+    """
 
     potential: Potential
     metrics: list[dict[str, float]]
@@ -97,6 +108,21 @@ def _epoch(
     return state, losses, norms
 
 
+@partial(Compiled, static_argnames=("config", "trained"), donate_argnames="state")
+def _epoch_of_each(
+    state: State,
+    data: tuple[Labelled, ...],
+    chosen: tuple[Chosen, ...],
+    learning_rates: Float[Array, "members steps"],
+    hyper: Hyper,
+    config: ModelConfig,
+    trained: tuple[str, ...] | None,
+) -> tuple[State, Float[Array, "members steps"], Float[Array, "members steps"]]:
+    """The same for several networks: state, frames and rates have a leading axis of members."""
+    one = partial(_epoch.function, config=config, trained=trained)
+    return jax.vmap(one, (0, None, 0, 0, None))(state, data, chosen, learning_rates, hyper)
+
+
 @partial(Compiled, static_argnames="config")
 def _validate(params: dict, chunks: Labelled, config: ModelConfig) -> Errors:
     """Sums of errors over chunks of frames (leading axis)."""
@@ -106,6 +132,12 @@ def _validate(params: dict, chunks: Labelled, config: ModelConfig) -> Errors:
         return errors(E, F, chunk)
 
     return jax.tree.map(lambda sums: sums.sum(0), jax.lax.map(chunk_errors, chunks))
+
+
+@partial(Compiled, static_argnames="config")
+def _validate_each(params: dict, chunks: Labelled, config: ModelConfig) -> Errors:
+    """The same for several networks, one after another, which spares memory."""
+    return jax.lax.map(lambda one: _validate.function(one, chunks, config), params)
 
 
 def train(
@@ -193,40 +225,43 @@ def _train(
     steps = len(training) // data.batch_size
     schedule = jax.jit(jax.vmap(optimisation.schedule(settings, steps)))
     plateau = optimisation.plateau(settings)
+    several = settings.members > 1
+    seeds = [settings.seed + k for k in range(settings.members)]
     hyper = Hyper(
         settings.clip_norm,
         settings.ema_decay,
         Weights(settings.energy_weight, settings.forces_weight),
     )
 
-    if start is not None:
-        params = jax.tree.map(lambda leaf: jnp.array(leaf, dtype), start.params)
-    else:
-        params = initialise(jax.random.key(settings.seed), data.buckets[0].batch[:1], model)
-    trained_parts = _trained_parts(params, settings.train_only)
-    state = start_state(params, settings.optimiser, trained_parts)
-    plateau_state = plateau.init(params)
+    first_of = _first_params(start, seeds, data.buckets[0].batch[:1], model, dtype)
+    trained_parts = _trained_parts(first_of[0], settings.train_only)
+    states = [start_state(params, settings.optimiser, trained_parts) for params in first_of]
+    plateau_state = [plateau.init(params) for params in first_of]
+    state = jax.tree.map(lambda *a: jnp.stack(a), *states) if several else states[0]
     metrics: list[dict[str, float]] = []
-    best_loss, since_best, spent, trained = math.inf, 0, 0.0, 0.0
+    best_loss, since_best = np.full(len(seeds), math.inf), np.zeros(len(seeds), int)
+    best_epoch, spent, trained = np.zeros(len(seeds), int), 0.0, 0.0
     if resume and run.state.is_file():
         (state, plateau_state), counters = run.load_state((state, plateau_state))
         state = jax.tree.map(jnp.asarray, state)
-        best_loss, since_best = counters["best_loss"], int(counters["since_best"])
+        best_loss = np.atleast_1d(np.asarray(counters["best_loss"], float))
+        since_best = np.atleast_1d(np.asarray(counters["since_best"], int))
         metrics = run.read_metrics()[: int(counters["epoch"])]
         spent, trained = counters["wall_s"], counters["trained_s"]
-        best = Potential.load(run.best)
+        best = load_potential(run.best)
+        best_epoch = np.atleast_1d(np.asarray(best.card["epoch"], int))
         if best.trained_elements != elements:  # an earlier version did not state them
             best = replace(best, trained_elements=elements)
             run.save_best(best)
     else:
         best = None
 
-    machine = hardware()
+    machine, kind = hardware(), Ensemble if several else Potential
 
     def potential_of(params: dict, row: dict[str, float]) -> Potential:
-        results = {**card, "wall time / s": round(row["wall_s"], 3), "epoch": int(row["epoch"])}
+        results = {**card, "wall time / s": round(row["wall_s"], 3), "epoch": _plain(best_epoch)}
         results["hardware"] = machine
-        return Potential(model, jax.device_get(params), shift, scale, results, elements)
+        return kind(model, params, shift, scale, results, elements)
 
     progress = progress or progress_for_here()
     progress.start(metrics, settings)
@@ -235,24 +270,35 @@ def _train(
     try:
         for epoch in range(first_epoch, settings.epochs + 1):
             epoch_begin = time.perf_counter()
-            order = np.random.default_rng([settings.seed, epoch]).permutation(len(training))
-            chosen = data.choose(order[: steps * data.batch_size].reshape(steps, -1))
             first = (epoch - 1) * steps
-            rates = np.asarray(schedule(first + np.arange(steps)), dtype)
-            rates = rates * dtype.type(plateau_state.scale)
-            state, losses, norms = _epoch(
-                state, data.buckets, chosen, rates, hyper, model, trained_parts
+            common = np.asarray(schedule(first + np.arange(steps)), dtype)
+            chosen, rates = [], []
+            for seed, of_member in zip(seeds, plateau_state, strict=True):
+                order = np.random.default_rng([seed, epoch]).permutation(len(training))
+                order = order[: steps * data.batch_size].reshape(steps, -1)
+                chosen.append(data.choose(order))
+                rates.append(common * dtype.type(of_member.scale))
+            run_epoch = _epoch_of_each if several else _epoch
+            inputs = jax.tree.map(lambda *a: np.stack(a), *zip(chosen, rates, strict=True))
+            if not several:
+                inputs = chosen[0], rates[0]
+            state, losses, norms = run_epoch(
+                state, data.buckets, *inputs, hyper, model, trained_parts
             )
-            losses, norms = np.asarray(losses), np.asarray(norms)
-            _check_finite(losses, norms, first, epoch, run)
+            losses, norms = np.atleast_2d(losses), np.atleast_2d(norms)
+            _check_finite(losses, norms, first, epoch, run, seeds)
 
-            kept = params_of(state, mean=settings.ema_decay > 0)
-            parts = jax.device_get([_validate(kept, chunks, model) for chunks in valid])
-            sums = Errors(*map(sum, zip(*parts, strict=True)))
-            loss = float(loss_of(sums, hyper.weights))
-            if not math.isfinite(loss):
-                _check_finite(np.asarray([loss]), norms[-1:], first + steps - 1, epoch, run)
-            _, plateau_state = plateau.update({}, plateau_state, value=loss)
+            kept = (params_of_each if several else params_of)(state, mean=settings.ema_decay > 0)
+            validate = _validate_each if several else _validate
+            parts = jax.device_get([validate(kept, chunks, model) for chunks in valid])
+            sums = Errors(*(np.atleast_1d(sum(a)) for a in zip(*parts, strict=True)))
+            loss = np.array([loss_of(Errors(*a), hyper.weights) for a in zip(*sums, strict=True)])
+            if not np.isfinite(loss).all():
+                _check_finite(loss[:, None], norms[:, -1:], first + steps - 1, epoch, run, seeds)
+            plateau_state = [
+                plateau.update({}, of_member, value=value)[1]
+                for of_member, value in zip(plateau_state, loss.tolist(), strict=True)
+            ]
             now = time.perf_counter()
             if epoch > first_epoch:  # the first one compiles
                 trained += now - epoch_begin
@@ -261,16 +307,24 @@ def _train(
                 "step": first + steps,
                 "wall_s": now - begin,
                 "trained_s": trained,
-                "learning_rate": float(rates[-1]),
+                "learning_rate": float(np.mean([of_member[-1] for of_member in rates])),
                 "train_loss": float(losses.mean()),
                 "gradient_norm": float(np.median(norms)),
-                "valid_loss": loss,
+                "valid_loss": float(loss.mean()),
                 **_in_units(sums, scale),
             }
+            if several:
+                row |= {f"valid_loss_{k}": float(value) for k, value in enumerate(loss)}
             metrics.append(row)
-            since_best += 1
-            if loss < best_loss:
-                best_loss, since_best = loss, 0
+            # who has stopped already would have been trained no longer
+            better = (loss < best_loss) & ~_has_stopped(since_best, settings)
+            since_best = np.where(better, 0, since_best + 1)
+            best_loss = np.where(better, loss, best_loss)
+            best_epoch = np.where(better, epoch, best_epoch)
+            if better.any():
+                kept = jax.device_get(kept)
+                if not better.all():
+                    kept = jax.tree.map(partial(_replaced, better), best.params, kept)
                 best = potential_of(kept, row)
                 if run is not None:
                     run.save_best(best)
@@ -278,15 +332,15 @@ def _train(
                 run.write_metrics(metrics)
                 counters = {
                     "epoch": epoch,
-                    "best_loss": best_loss,
-                    "since_best": since_best,
+                    "best_loss": _plain(best_loss),
+                    "since_best": _plain(since_best),
                     "wall_s": row["wall_s"],
                     "trained_s": trained,
                     "optimiser": settings.optimiser,
                 }
                 run.save_state((state, plateau_state), counters)
             progress.update(row)
-            if settings.stop_patience and since_best >= settings.stop_patience:
+            if _has_stopped(since_best, settings).all():
                 break
             if settings.max_minutes and trained >= 60 * settings.max_minutes:
                 break
@@ -295,6 +349,39 @@ def _train(
     if best is None:
         raise UserError(f"epochs = {settings.epochs}: nothing was trained.")
     return TrainResult(best, metrics, None if run is None else run.path)
+
+
+def _first_params(
+    start: Potential | None, seeds: list[int], batch: Batch, model: ModelConfig, dtype: np.dtype
+) -> list[dict]:
+    """The weights that each member begins from: of its seed, or of ``start``."""
+    if start is None:
+        return [initialise(jax.random.key(seed), batch, model) for seed in seeds]
+    if isinstance(start, Ensemble):
+        if len(start) != len(seeds):
+            raise UserError(
+                f"members = {len(seeds)}, but the ensemble to begin from has {len(start)}: train "
+                f"as many, or begin from one of them, ensemble.member(0)."
+            )
+        starts = [start.member(k) for k in range(len(seeds))]
+    else:
+        starts = [start] * len(seeds)
+    return [jax.tree.map(lambda leaf: jnp.array(leaf, dtype), one.params) for one in starts]
+
+
+def _has_stopped(since_best: Int[np.ndarray, "members"], settings: TrainConfig) -> np.ndarray:
+    """Which members have gone without improvement for as long as is allowed."""
+    return (since_best >= settings.stop_patience) & (settings.stop_patience > 0)
+
+
+def _replaced(better: Bool[np.ndarray, "members"], old: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """The leaf of parameters with what is new of those members that are ``better``."""
+    return np.where(better.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
+
+
+def _plain(values: np.ndarray) -> Any:
+    """A number per member as a list; of one network, the number."""
+    return values.tolist() if len(values) > 1 else values.item()
 
 
 def _zero_from(frames: Frames, training: Frames, mode: str) -> Frames:
@@ -366,6 +453,7 @@ def _facts(frames: Frames, split: Split, settings: TrainConfig) -> dict[str, Any
         "training frames": len(split.train),
         "validation frames": len(split.valid),
         "seed": settings.seed,
+        **({"members": settings.members} if settings.members > 1 else {}),
         "fingerprint": fingerprint(frames, split),
     }
 
@@ -379,19 +467,33 @@ def fingerprint(frames: Frames, split: Split) -> str:
 
 
 def _in_units(sums: Errors, scale: float) -> dict[str, float]:
-    """Validation errors in eV and eV/Å."""
-    return {
-        "valid_energy_mae_eV": float(sums.energy_absolute / sums.graphs) * scale,
-        "valid_energy_rmse_eV": math.sqrt(sums.energy_square / sums.graphs) * scale,
-        "valid_force_mae_eV_A": float(sums.forces_absolute / sums.components) * scale,
-        "valid_force_rmse_eV_A": math.sqrt(sums.forces_square / sums.components) * scale,
+    """Validation errors in eV and eV/Å, means over members."""
+    errors = {
+        "valid_energy_mae_eV": sums.energy_absolute / sums.graphs,
+        "valid_energy_rmse_eV": np.sqrt(sums.energy_square / sums.graphs, dtype=float),
+        "valid_force_mae_eV_A": sums.forces_absolute / sums.components,
+        "valid_force_rmse_eV_A": np.sqrt(sums.forces_square / sums.components, dtype=float),
     }
+    return {name: float(np.mean(values)) * scale for name, values in errors.items()}
 
 
-def _check_finite(losses, norms, first_step: int, epoch: int, run: RunFolder | None) -> None:
-    bad = ~(np.isfinite(losses) & np.isfinite(norms))
-    if not bad.any():
+def _check_finite(
+    losses: Float[np.ndarray, "members steps"],
+    norms: Float[np.ndarray, "members steps"],
+    first_step: int,
+    epoch: int,
+    run: RunFolder | None,
+    seeds: list[int],
+) -> None:
+    """Raise where a loss or a gradient is not finite, and name the member that it is of."""
+    wrong = ~(np.isfinite(losses) & np.isfinite(norms))
+    if not wrong.any():
         return
+    member = int(np.argmax(wrong.any(axis=1)))
+    bad, losses = wrong[member], losses[member]
+    whose = "The loss"
+    if len(seeds) > 1:
+        whose += f" of member {member} (seed {seeds[member]})"
     k = int(np.argmax(bad))
     before = losses[:k][np.isfinite(losses[:k])]
     if k == 0 and first_step == 0:
@@ -403,5 +505,5 @@ def _check_finite(losses, norms, first_step: int, epoch: int, run: RunFolder | N
     saved = run is not None and run.state.is_file()
     kept = f" The last good checkpoint is kept in {run.path}." if saved else ""
     raise TrainingDiverged(
-        f"The loss became {losses[k]} at step {first_step + k + 1} (epoch {epoch}); {cause}.{kept}"
+        f"{whose} became {losses[k]} at step {first_step + k + 1} (epoch {epoch}); {cause}.{kept}"
     )
