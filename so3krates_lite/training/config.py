@@ -79,14 +79,8 @@ class TrainConfig:
         require(self.optimiser in known, "optimiser", self.optimiser, f"one of {known}")
         if self.learning_rate is None:
             object.__setattr__(self, "learning_rate", rates[self.optimiser])
-        for name in (
-            "epochs",
-            "batch_size",
-            "learning_rate",
-            "clip_norm",
-            "plateau_patience",
-            "members",
-        ):
+        above = ("epochs", "batch_size", "learning_rate", "clip_norm", "plateau_patience")
+        for name in (*above, "members"):
             value = getattr(self, name)
             require(0 < value < math.inf, name, value, "a finite number above 0")
         require(
