@@ -1,4 +1,4 @@
-"""Active learning: an ensemble moves a molecule until its members disagree, and asks for that frame.
+"""Active learning: an ensemble moves a molecule until its members disagree, and asks there.
 
 Labels are what costs. A round takes the potential of all labels so far, lets hot dynamics run with
 it from frames that are labelled, stops each walk where the members' forces lie too far apart, has
@@ -7,9 +7,9 @@ is worth anything is seen only beside another choice of as many, with the same t
 
 * "disagreement": as told. A walk on which members agree to the end gives the frame where they did
   so least;
-* "random time": the same dynamics with an ensemble of its own, labelled at a time that was drawn
+* "random-time": the same dynamics with an ensemble of its own, labelled at a time that was drawn
   before. What differs is the choice alone, so this is the fair opponent of disagreement;
-* "reference pool": frames drawn at random from a pool of dynamics that GFN2-xTB itself drove, the
+* "pool": frames drawn at random from a pool of dynamics that GFN2-xTB itself drove, the
   bundled set's. They are of the very distribution of the test frames, and the pool has cost eighty
   steps of the reference method for each frame. Where it can be had, it is the harder opponent.
 
@@ -22,6 +22,7 @@ Needs the extra `generate`; the bundled results (`stored_points`) are read witho
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,6 +51,7 @@ from so3krates_lite.units import BOLTZMANN, convert
 if TYPE_CHECKING:
     from ase import Atoms
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from so3krates_lite.training.progress import Progress
 
@@ -57,7 +59,7 @@ MODEL = So3kratesConfig(
     features=36, layers=2, heads=3, radial_hidden=48, spherical_hidden=16, sphc_start="smooth"
 )
 SETTINGS = TrainConfig(batch_size=4, schedule="cosine", members=4)
-STRATEGIES = ("disagreement", "random time", "reference pool")
+STRATEGIES = ("disagreement", "random-time", "pool")
 LABELS = (20, 40, 80, 160)
 STEPS = 1000  # of each training
 STORED = "active_learning.csv"  # the bundled results
@@ -78,7 +80,11 @@ class Exploration:
     temperature: float = 800.0
     steps: int = 300
     time_step: float = 0.5
-    threshold: float = 0.4
+    threshold: float = 0.3
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            require(0 < value < math.inf, name, value, "a finite number above 0")
 
 
 @dataclass(frozen=True)
@@ -204,7 +210,7 @@ def explore(
     walks = []
     for k in rng.integers(len(labelled), size=n):
         start.positions = labelled.positions[k]
-        until = int(rng.integers(1, exploration.steps + 1)) if strategy == "random time" else None
+        until = int(rng.integers(1, exploration.steps + 1)) if strategy == "random-time" else None
         walks.append(walk(ensemble, start, topology, exploration, rng, until))
     positions = np.array([w.positions - w.positions.mean(axis=0) for w in walks])
     positions = positions.astype(np.float32).astype(float)  # labelled as they are stored
@@ -285,7 +291,7 @@ def active_learning(
         drawn = np.random.default_rng([seed, 0]).permutation(len(pool))
         first = pool[drawn[: labels[0]]]
         for strategy in strategies:
-            labelled, place = plain(first), folder / f"{strategy.replace(' ', '-')}-{seed}"
+            labelled, place = plain(first), folder / f"{strategy}-{seed}"
             for n, following in zip(labels, [*labels[1:], None], strict=True):
                 if (strategy, seed, n) in known:
                     if following:
@@ -294,7 +300,7 @@ def active_learning(
                 where = folder / f"first-{seed}" if n == labels[0] else place
                 ensemble = study.trained(labelled, seed, where / f"{n}.safetensors")
                 walks: list[Walk] = []
-                if following and strategy == "reference pool":
+                if following and strategy == "pool":
                     new = plain(pool[drawn[n:following]])
                 elif following:
                     number = [seed, n, STRATEGIES.index(strategy)]
@@ -457,3 +463,19 @@ def draw_points(ax: Axes, points: Sequence[ActivePoint], quantity: str = "hot_fo
     shown = [tick for tick in steps if low <= tick <= high]
     ax.set_yticks(shown, [f"{tick:g}" for tick in shown])
     ax.set(xlabel="labels")
+
+
+def figure(points: Sequence[ActivePoint]) -> Figure:
+    """The errors of forces on both test sets, over the number of labels."""
+    from matplotlib.figure import Figure
+
+    drawn = Figure(figsize=(8.4, 3.6), layout="constrained")
+    axes = drawn.subplots(1, 2)
+    sets = {"force_mae": "frames of the set, 500 K", "hot_force_mae": "hot frames"}
+    for ax, (quantity, title) in zip(axes, sets.items(), strict=True):
+        draw_points(ax, points, quantity)
+        ax.set_title(title, fontsize=10)
+        ax.grid(alpha=0.3)
+    axes[0].set_ylabel("force MAE on test frames (kcal/mol/Å)")
+    axes[0].legend(frameon=False)
+    return drawn
