@@ -86,7 +86,7 @@ def add_experiment(commands) -> None:
         "has found is shown, which needs nothing.",
     )
     _add_folder(active, "runs/active-learning")
-    active.add_argument("--labels", type=positive, nargs="+", help="[20 40 80 160]")
+    active.add_argument("--labels", type=positive, nargs="+", help="[20 40 80]")
     seeds = {"type": seed_number, "nargs": "+", "default": [0, 1, 2]}
     active.add_argument("--seeds", **seeds, help="[0 1 2]")
     active.add_argument("--strategies", nargs="+", help="of disagreement, random-time, pool [all]")
