@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import numpy as np
@@ -379,7 +379,7 @@ class Potential:
         files.save_arrays(Path(path), self.kind, FORMAT_VERSION, arrays, header)
 
     @classmethod
-    def load(cls, path: str | PathLike) -> Self:
+    def load(cls, path: str | PathLike) -> Potential:
         """Read a potential from a file, or a bundled one by its name, such as "ethanol-gfn2"."""
         found = potential_file(path)
         arrays, header = files.load_arrays(found, cls.kind, FORMAT_VERSION)

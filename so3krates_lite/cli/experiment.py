@@ -91,7 +91,7 @@ def add_experiment(commands) -> None:
     active.add_argument("--seeds", **seeds, help="[0 1 2]")
     active.add_argument("--strategies", nargs="+", help="of disagreement, random-time, pool [all]")
     active.add_argument("--members", type=positive, help="of each ensemble [4]")
-    active.add_argument("--steps", type=positive, help="training steps of each ensemble [1000]")
+    active.add_argument("--steps", type=positive, help="training steps of each ensemble [600]")
     active.add_argument("--temperature", type=float, help="of the dynamics, K [800]")
     active.add_argument("--stored", action="store_true", help="show the bundled results")
 

@@ -61,7 +61,7 @@ MODEL = So3kratesConfig(
 SETTINGS = TrainConfig(batch_size=4, schedule="cosine", members=4)
 STRATEGIES = ("disagreement", "random-time", "pool")
 LABELS = (20, 40, 80)
-STEPS = 1000  # of each training
+STEPS = 600  # of each training
 STORED = "active_learning.csv"  # the bundled results
 VALIDATES = 5  # one label in so many
 
