@@ -2,8 +2,9 @@
 
 Nothing of the user's is renamed, moved or overwritten. Predictions stand under names of their own,
 a prefix before ``energy`` (eV), ``forces`` (eV/Å) and ``stress`` (eV/Å³; xx, yy, zz, yz, xz, xy),
-always; those of an ensemble bring ``energy_std`` and ``forces_std``. Structures that come without energy, forces and stress get the predictions as ASE's own
-results as well, so that whatever shows or reads energies finds them.
+always; those of an ensemble bring ``energy_std`` and ``forces_std``. Structures that come without
+energy, forces and stress get the predictions as ASE's own results as well, so that whatever shows
+or reads energies finds them.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ def add_evaluate(commands) -> None:
         "evaluate",
         _evaluate,
         "errors of a model on labelled structures",
-        "With a run folder as the model, its own test frames are judged. Of an ensemble it is also\n"
-        "told how the stated deviations compare with the errors, and by what factor, fitted on the\n"
+        "With a run folder as the model, its own test frames are judged. Of an ensemble it is\n"
+        "told, too, how deviations compare with errors, and by what factor, fitted on the\n"
         "validation frames, they should be multiplied.\n\n"
         "  so3krates-lite evaluate runs/ethanol ethanol-gfn2\n"
         "  so3krates-lite evaluate model.safetensors md17-ethanol --part test",

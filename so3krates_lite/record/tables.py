@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Collection, Sequence
 from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
