@@ -16,7 +16,7 @@ and the bins; Imbalzano et al., J. Chem. Phys. 154, 074102 (2021), for ensembles
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -30,6 +30,7 @@ from so3krates_lite.units import convert
 Values = Float[np.ndarray, "values"]
 
 
+@runtime_checkable
 class Predicts(Protocol):
     """What states deviations: an `Ensemble`, or a `LastLayer`."""
 

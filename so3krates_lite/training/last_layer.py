@@ -30,6 +30,7 @@ from jaxtyping import Array, Float
 
 from so3krates_lite.config import ModelConfig
 from so3krates_lite.energies import energy
+from so3krates_lite.ensemble import Ensemble
 from so3krates_lite.errors import UserError
 from so3krates_lite.potential import Potential, Prediction
 from so3krates_lite.runtime.settings import Compiled
@@ -99,10 +100,15 @@ class LastLayer:
         Raises:
             UserError: the frames lack labels, or the potential is none of these
         """
+        if isinstance(potential, Ensemble) or LAYER not in potential.params:
+            raise UserError(
+                "LastLayer.fit takes one So3krates network: of an ensemble a member, such as "
+                "ensemble.member(0)."
+            )
         if potential.config.physics:
             raise UserError(
-                "The last layer's posterior is of a network alone, and this potential has "
-                "physical terms, which stand on charges of other layers: train an ensemble."
+                "This potential has physical terms, which the last layer knows nothing of: train "
+                "an ensemble for deviations."
             )
         for name in ("energy", "forces"):
             if getattr(frames, name) is None:

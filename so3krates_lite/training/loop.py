@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 import time
-import zlib
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -31,15 +30,15 @@ from jaxtyping import Array, Bool, Float, Int
 from so3krates_lite.arrays import Scalar
 from so3krates_lite.config import ModelConfig, So3kratesConfig
 from so3krates_lite.datasets.splits import Split
-from so3krates_lite.energies import energy_and_forces, in_passes, initialise
+from so3krates_lite.energies import energy_and_forces, in_passes
 from so3krates_lite.ensemble import Ensemble, load_potential
 from so3krates_lite.errors import UserError
-from so3krates_lite.physics.dispersion import FREE_ATOMS
 from so3krates_lite.potential import Potential
 from so3krates_lite.runtime.settings import Compiled, hardware, precision_context, precision_of
 from so3krates_lite.structures.frames import Frames
-from so3krates_lite.structures.graph import Batch
 from so3krates_lite.training import optimiser as optimisation
+from so3krates_lite.training.beginning import first_params, trained_parts, zero_and_scale
+from so3krates_lite.training.checks import check_finite, check_labels, facts_of
 from so3krates_lite.training.config import TrainConfig
 from so3krates_lite.training.data import (
     Chosen,
@@ -52,14 +51,9 @@ from so3krates_lite.training.objective import Errors, Labelled, Weights, errors,
 from so3krates_lite.training.progress import Progress, progress_for_here
 from so3krates_lite.training.run import RunFolder
 from so3krates_lite.training.state import State, params_of, params_of_each, start_state
-from so3krates_lite.training.statistics import element_shift, energy_scale, isolated_atoms
+from so3krates_lite.training.statistics import isolated_atoms
 
 VALIDATION_BATCH = 50
-FARTHEST_ZERO = 1.0  # eV per atom, of a zero that training may move by itself
-
-
-class TrainingDiverged(UserError):
-    """A loss or gradient became NaN or infinite."""
 
 
 @dataclass(frozen=True)
@@ -184,8 +178,8 @@ def train(
     split.check(frames)
     if settings.energy_shift == "isolated":
         split = split.without(isolated_atoms(frames))
-    _check(frames, split, model)
-    facts = _facts(frames, split, settings)
+    check_labels(frames, split, model)
+    facts = facts_of(frames, split, settings)
     if resume and card.get("fingerprint") not in (None, facts["fingerprint"]):
         raise UserError(
             f"{run.path} was trained on other frames than these: give --resume the same data."
@@ -201,27 +195,13 @@ def _train(
     frames, split, model, settings, run, resume, start, progress, card, dtype
 ) -> TrainResult:
     training = frames[split.train]
-    if start is None:
-        zero = _zero_from(frames, training, settings.energy_shift)
-        shift = element_shift(zero, settings.energy_shift)
-        # physical terms are in eV, so the network beside them is, too
-        kind = "none" if model.physics else settings.energy_scale
-        scale = energy_scale(training, kind, shift)
-    else:
-        shift, scale = start.element_shift, start.energy_scale
-        if settings.refit_shift:
-            zero = _zero_from(frames, training, settings.energy_shift)
-            shift = _refitted_shift(zero, start, settings.energy_shift)
-        else:
-            _check_zero(training, start)
+    shift, scale = zero_and_scale(frames, training, settings, model, start)
     elements = frozenset(training.elements.tolist())
     if start is not None and not settings.refit_shift:  # the energy zero of the others holds on
         elements |= start.elements or frozenset()
     targets = Targets(model, shift, scale, dtype)
     data = TrainingSet(training, targets, settings.batch_size)
     valid = validation_chunks(frames[split.valid], targets, VALIDATION_BATCH)
-    if run is not None and not resume:
-        run.create(model, settings, split, card, start)  # only now: what was refused leaves nothing
     steps = len(training) // data.batch_size
     schedule = jax.jit(jax.vmap(optimisation.schedule(settings, steps)))
     plateau = optimisation.plateau(settings)
@@ -233,9 +213,11 @@ def _train(
         Weights(settings.energy_weight, settings.forces_weight),
     )
 
-    first_of = _first_params(start, seeds, data.buckets[0].batch[:1], model, dtype)
-    trained_parts = _trained_parts(first_of[0], settings.train_only)
-    states = [start_state(params, settings.optimiser, trained_parts) for params in first_of]
+    first_of = first_params(start, seeds, data.buckets[0].batch[:1], model, dtype)
+    parts = trained_parts(first_of[0], settings.train_only)
+    if run is not None and not resume:
+        run.create(model, settings, split, card, start)  # only now: what was refused leaves nothing
+    states = [start_state(params, settings.optimiser, parts) for params in first_of]
     plateau_state = [plateau.init(params) for params in first_of]
     state = jax.tree.map(lambda *a: jnp.stack(a), *states) if several else states[0]
     metrics: list[dict[str, float]] = []
@@ -282,19 +264,17 @@ def _train(
             inputs = jax.tree.map(lambda *a: np.stack(a), *zip(chosen, rates, strict=True))
             if not several:
                 inputs = chosen[0], rates[0]
-            state, losses, norms = run_epoch(
-                state, data.buckets, *inputs, hyper, model, trained_parts
-            )
+            state, losses, norms = run_epoch(state, data.buckets, *inputs, hyper, model, parts)
             losses, norms = np.atleast_2d(losses), np.atleast_2d(norms)
-            _check_finite(losses, norms, first, epoch, run, seeds)
+            check_finite(losses, norms, first, epoch, run, seeds)
 
             kept = (params_of_each if several else params_of)(state, mean=settings.ema_decay > 0)
             validate = _validate_each if several else _validate
-            parts = jax.device_get([validate(kept, chunks, model) for chunks in valid])
-            sums = Errors(*(np.atleast_1d(sum(a)) for a in zip(*parts, strict=True)))
+            found = jax.device_get([validate(kept, chunks, model) for chunks in valid])
+            sums = Errors(*(np.atleast_1d(sum(a)) for a in zip(*found, strict=True)))
             loss = np.array([loss_of(Errors(*a), hyper.weights) for a in zip(*sums, strict=True)])
             if not np.isfinite(loss).all():
-                _check_finite(loss[:, None], norms[:, -1:], first + steps - 1, epoch, run, seeds)
+                check_finite(loss[:, None], norms[:, -1:], first + steps - 1, epoch, run, seeds)
             plateau_state = [
                 plateau.update({}, of_member, value=value)[1]
                 for of_member, value in zip(plateau_state, loss.tolist(), strict=True)
@@ -351,24 +331,6 @@ def _train(
     return TrainResult(best, metrics, None if run is None else run.path)
 
 
-def _first_params(
-    start: Potential | None, seeds: list[int], batch: Batch, model: ModelConfig, dtype: np.dtype
-) -> list[dict]:
-    """The weights that each member begins from: of its seed, or of ``start``."""
-    if start is None:
-        return [initialise(jax.random.key(seed), batch, model) for seed in seeds]
-    if isinstance(start, Ensemble):
-        if len(start) != len(seeds):
-            raise UserError(
-                f"members = {len(seeds)}, but the ensemble to begin from has {len(start)}: train "
-                f"as many, or begin from one of them, ensemble.member(0)."
-            )
-        starts = [start.member(k) for k in range(len(seeds))]
-    else:
-        starts = [start] * len(seeds)
-    return [jax.tree.map(lambda leaf: jnp.array(leaf, dtype), one.params) for one in starts]
-
-
 def _has_stopped(since_best: Int[np.ndarray, "members"], settings: TrainConfig) -> np.ndarray:
     """Which members have gone without improvement for as long as is allowed."""
     return (since_best >= settings.stop_patience) & (settings.stop_patience > 0)
@@ -384,88 +346,6 @@ def _plain(values: np.ndarray) -> Any:
     return values.tolist() if len(values) > 1 else values.item()
 
 
-def _zero_from(frames: Frames, training: Frames, mode: str) -> Frames:
-    """The frames whose energies give the element shifts."""
-    if mode != "isolated":
-        return training
-    atoms = frames[isolated_atoms(frames)]
-    if missing := sorted(set(training.elements) - set(atoms.elements)):
-        from ase.data import chemical_symbols
-
-        names = ", ".join(chemical_symbols[z] for z in missing)
-        raise UserError(
-            f'energy_shift="isolated" needs the energy of a single atom of each element, but there '
-            f'is none of {names}: add such frames, or choose "element".'
-        )
-    return atoms[np.isin(atoms.numbers[:, 0], training.elements)]
-
-
-def _check_zero(training: Frames, start: Potential) -> None:
-    """Raise where the frames' energies have another zero than those of the potential."""
-    some = training[:: max(len(training) // 20, 1)]
-    per_atom = (some.energy - start.predict(some).energy) / some.n_atoms
-    if (offset := float(np.abs(np.mean(per_atom)))) > FARTHEST_ZERO:
-        raise UserError(
-            f"The frames' energies are {offset:.1f} eV per atom away from those of the potential "
-            f"to begin from: their zero is another one, so fit it anew with refit_shift "
-            f"(--refit-shift), or give energies of the same level of theory."
-        )
-
-
-def _refitted_shift(frames: Frames, start: Potential, mode: str) -> Float[np.ndarray, "elements"]:
-    """Element shifts for what ``start``'s network leaves of the energies."""
-    predicted = start.predict(frames, allow_unknown_elements=True).energy - start.shift(frames)
-    return element_shift(frames.replace(energy=frames.energy - predicted), mode)
-
-
-def _trained_parts(params: dict, names: tuple[str, ...]) -> tuple[str, ...] | None:
-    """The parts of the network that begin with one of ``names``; None: all."""
-    if not names:
-        return None
-    for name in names:
-        if not any(part.startswith(name) for part in params):
-            raise UserError(
-                f"train_only names {name!r}, but the network's parts are "
-                f"{', '.join(sorted(params))}: choose of those."
-            )
-    return tuple(sorted(part for part in params if part.startswith(names)))
-
-
-def _check(frames: Frames, split: Split, model: ModelConfig) -> None:
-    for name in ("energy", "forces"):
-        if getattr(frames, name) is None:
-            why = frames.lacking(name)
-            raise UserError(f"Training needs {name}, but the frames have none{why}.")
-    for name in ("train", "valid"):
-        if len(getattr(split, name)) == 0:
-            raise UserError(f"The split has no {name} frames: at least one is needed.")
-    if model.has_ratios and (unknown := set(frames.elements.tolist()) - set(FREE_ATOMS)):
-        raise UserError(
-            f"Dispersion has numbers for the elements {sorted(FREE_ATOMS)}, but the frames hold "
-            f"{sorted(unknown)}: leave dispersion out of physics, or train on other frames."
-        )
-
-
-def _facts(frames: Frames, split: Split, settings: TrainConfig) -> dict[str, Any]:
-    return {
-        "data": frames.info.get("name", "unnamed frames"),
-        "level of theory": frames.info.get("level_of_theory", "not stated"),
-        "training frames": len(split.train),
-        "validation frames": len(split.valid),
-        "seed": settings.seed,
-        **({"members": settings.members} if settings.members > 1 else {}),
-        "fingerprint": fingerprint(frames, split),
-    }
-
-
-def fingerprint(frames: Frames, split: Split) -> str:
-    """Eight digits that tell one set of training frames from another."""
-    chosen = frames[split.train].trimmed()
-    arrays = (chosen.numbers, chosen.positions, chosen.energy, chosen.forces)
-    parts = [np.asarray(a, float).round(6) + 0.0 for a in arrays if a is not None]
-    return f"{zlib.crc32(b''.join(part.tobytes() for part in parts)):08x}"
-
-
 def _in_units(sums: Errors, scale: float) -> dict[str, float]:
     """Validation errors in eV and eV/Å, means over members."""
     errors = {
@@ -475,35 +355,3 @@ def _in_units(sums: Errors, scale: float) -> dict[str, float]:
         "valid_force_rmse_eV_A": np.sqrt(sums.forces_square / sums.components, dtype=float),
     }
     return {name: float(np.mean(values)) * scale for name, values in errors.items()}
-
-
-def _check_finite(
-    losses: Float[np.ndarray, "members steps"],
-    norms: Float[np.ndarray, "members steps"],
-    first_step: int,
-    epoch: int,
-    run: RunFolder | None,
-    seeds: list[int],
-) -> None:
-    """Raise where a loss or a gradient is not finite, and name the member that it is of."""
-    wrong = ~(np.isfinite(losses) & np.isfinite(norms))
-    if not wrong.any():
-        return
-    member = int(np.argmax(wrong.any(axis=1)))
-    bad, losses = wrong[member], losses[member]
-    whose = "The loss"
-    if len(seeds) > 1:
-        whose += f" of member {member} (seed {seeds[member]})"
-    k = int(np.argmax(bad))
-    before = losses[:k][np.isfinite(losses[:k])]
-    if k == 0 and first_step == 0:
-        cause = "it was so from the first step: check the energies, forces and positions"
-    elif len(before) and before[-1] > 10 * np.median(before):
-        cause = "the loss had been growing: lower the learning rate or clip_norm"
-    else:
-        cause = "it came suddenly: look for atoms on top of each other, or lower the learning rate"
-    saved = run is not None and run.state.is_file()
-    kept = f" The last good checkpoint is kept in {run.path}." if saved else ""
-    raise TrainingDiverged(
-        f"{whose} became {losses[k]} at step {first_step + k + 1} (epoch {epoch}); {cause}.{kept}"
-    )
