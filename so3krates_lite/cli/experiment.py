@@ -270,6 +270,7 @@ def _active_learning(options: argparse.Namespace) -> None:
             exploration=exploration,
             folder=options.folder,
         )
+    options.folder.mkdir(parents=True, exist_ok=True)
     picture = options.folder / "active_learning.png"
     study.figure(points).savefig(picture, dpi=150)
     _show(points, path)

@@ -293,9 +293,9 @@ def active_learning(
         for strategy in strategies:
             labelled, place = plain(first), folder / f"{strategy}-{seed}"
             for n, following in zip(labels, [*labels[1:], None], strict=True):
-                if (strategy, seed, n) in known:
-                    if following:
-                        labelled = load(place / f"{following}.npz")
+                kept = place / f"{following}.npz"
+                if (strategy, seed, n) in known and (following is None or kept.is_file()):
+                    labelled = load(kept) if following else labelled
                     continue
                 where = folder / f"first-{seed}" if n == labels[0] else place
                 ensemble = study.trained(labelled, seed, where / f"{n}.safetensors")
@@ -309,7 +309,10 @@ def active_learning(
                     )
                 if following:
                     labelled = Frames.concatenate([labelled, new])
-                    save_frames(labelled, place / f"{following}.npz")
+                    save_frames(labelled, kept)
+                points = [
+                    p for p in points if (p.strategy, p.seed, p.labels) != (strategy, seed, n)
+                ]
                 points.append(judged(ensemble, test, hot, strategy, seed, n, walks, exploration))
                 write_points(path, points, facts)
     return points
