@@ -95,6 +95,20 @@ def add_experiment(commands) -> None:
     active.add_argument("--temperature", type=float, help="of the dynamics, K [800]")
     active.add_argument("--stored", action="store_true", help="show the bundled results")
 
+    uncertain = command(
+        parts,
+        "uncertainty",
+        _uncertainty,
+        "do stated deviations know the errors: an ensemble beside the last layer of one network",
+        "On frames of bundled ethanol and on hot ones (the extra generate). An ensemble that is\n"
+        "there already is taken.",
+    )
+    _add_folder(uncertain, "runs/uncertainty")
+    uncertain.add_argument("--seeds", **seeds, help="[0 1 2]")
+    uncertain.add_argument("--train", type=positive, help="training frames [200]")
+    uncertain.add_argument("--members", type=positive, help="of each ensemble [4]")
+    uncertain.add_argument("--steps", type=positive, help="training steps [2000]")
+
     shapes = command(
         parts,
         "shapes",
@@ -275,6 +289,27 @@ def _active_learning(options: argparse.Namespace) -> None:
     study.figure(points).savefig(picture, dpi=150)
     _show(points, path)
     print(f"The curves are drawn in {picture}.")
+
+
+def _uncertainty(options: argparse.Namespace) -> None:
+    from so3krates_lite.datasets import load
+    from so3krates_lite.experiments import uncertainty
+
+    settings = uncertainty.SETTINGS
+    if options.members is not None:
+        settings = replace(settings, members=options.members)
+    found = uncertainty.uncertainty(
+        load("ethanol-gfn2"),
+        seeds=options.seeds,
+        n_train=options.train or uncertainty.N_TRAIN,
+        settings=settings,
+        steps=options.steps or uncertainty.STEPS,
+        folder=options.folder,
+    )
+    picture = options.folder / "uncertainty.png"
+    uncertainty.figure(found).savefig(picture, dpi=150)
+    _show(found.points, options.folder / uncertainty.STORED)
+    print(f"Errors over deviations are drawn in {picture}.")
 
 
 def _shapes(options: argparse.Namespace) -> None:

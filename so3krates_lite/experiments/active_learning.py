@@ -23,7 +23,7 @@ Needs the extra `generate`; the bundled results (`stored_points`) are read witho
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -274,9 +274,12 @@ def active_learning(
     exploration, folder = exploration or Exploration(), Path(folder)
     split = divided(frames, len(frames) // 2, 100, n_test)
     pool, test = frames[split.train], frames[split.test]
-    hot = _kept(folder / "hot.npz", lambda: hot_frames(exploration, n_hot))
+    hot = kept(folder / "hot.npz", lambda: hot_frames(exploration, n_hot))
     study = Study(model, settings, steps, max(labels), folder, progress)
-    facts = _facts(model, settings, exploration) | {
+    facts = {
+        "hardware": hardware(),
+        **network_facts(model, settings),
+        "exploration": vars(exploration),
         "steps": steps,
         "test frames": len(test),
         "hot frames": len(hot),
@@ -293,9 +296,9 @@ def active_learning(
         for strategy in strategies:
             labelled, place = plain(first), folder / f"{strategy}-{seed}"
             for n, following in zip(labels, [*labels[1:], None], strict=True):
-                kept = place / f"{following}.npz"
-                if (strategy, seed, n) in known and (following is None or kept.is_file()):
-                    labelled = load(kept) if following else labelled
+                file = place / f"{following}.npz"
+                if (strategy, seed, n) in known and (following is None or file.is_file()):
+                    labelled = load(file) if following else labelled
                     continue
                 where = folder / f"first-{seed}" if n == labels[0] else place
                 ensemble = study.trained(labelled, seed, where / f"{n}.safetensors")
@@ -309,7 +312,7 @@ def active_learning(
                     )
                 if following:
                     labelled = Frames.concatenate([labelled, new])
-                    save_frames(labelled, kept)
+                    save_frames(labelled, file)
                 points = [
                     p for p in points if (p.strategy, p.seed, p.labels) != (strategy, seed, n)
                 ]
@@ -328,7 +331,8 @@ def plain(frames: Frames) -> Frames:
     )
 
 
-def _kept(path: Path, make: Any) -> Frames:
+def kept(path: Path, make: Callable[[], Frames]) -> Frames:
+    """The frames of a file, or what is made and kept there."""
     if not path.is_file():
         save_frames(make(), path)
     return load(path)
@@ -407,20 +411,13 @@ def judged(
     )
 
 
-def _facts(
-    model: So3kratesConfig, settings: TrainConfig, exploration: Exploration
-) -> dict[str, Any]:
-    """What a reader must know of how the numbers came about."""
-    network = {name: value for name, value in model.to_dict().items() if value is not None}
+def network_facts(model: So3kratesConfig, settings: TrainConfig) -> dict[str, Any]:
+    """What a reader must know of how networks were made; epochs and seed stand elsewhere."""
     training = settings.to_dict()
     for name in ("epochs", "seed", "max_minutes", "train_only", "refit_shift", "stop_patience"):
         del training[name]
-    return {
-        "hardware": hardware(),
-        "model": network,
-        "training": training,
-        "exploration": vars(exploration),
-    }
+    network = {name: value for name, value in model.to_dict().items() if value is not None}
+    return {"model": network, "training": training}
 
 
 def stored_points() -> tuple[list[ActivePoint], dict[str, Any]]:
