@@ -23,6 +23,7 @@ from so3krates_lite.structures.frames import Frames
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 CONFIG = small_config(sphc_start="smooth")
+OTHER = small_config(degrees=(1,))
 SHIFT = np.arange(100.0)
 MEMBERS = [
     Potential(CONFIG, random_parameters(CONFIG, seed), SHIFT, 0.5, {"data": "none"})
@@ -45,7 +46,7 @@ def test_prediction_is_the_mean_and_the_sample_deviation_of_members():
 
 
 def test_atomic_energies_and_physical_terms_are_means():
-    batch = make_batch(FRAMES, CONFIG)
+    batch = make_batch(FRAMES, CONFIG, dtype=np.dtype(float))
     mean = np.mean([one.atomic_energies(batch) for one in MEMBERS], axis=0)
     assert deviation(ENSEMBLE.atomic_energies(batch), mean) < 1e-12
     config = small_config(variant="so3lr", **PHYSICS)
@@ -85,7 +86,7 @@ def test_members_are_the_potentials_that_went_in():
 @pytest.mark.parametrize(
     "other, what",
     [
-        (Potential(small_config(degrees=(1,)), {}, SHIFT, 0.5), "configuration"),
+        (Potential(OTHER, random_parameters(OTHER), SHIFT, 0.5), "configuration"),
         (Potential(CONFIG, MEMBERS[0].params, SHIFT + 1, 0.5), "energy zero"),
         (Potential(CONFIG, MEMBERS[0].params, SHIFT, 0.25), "energy scale"),
         (MEMBERS[0].astype("float32"), "precision"),
@@ -119,7 +120,7 @@ def test_attention_is_that_of_a_member_beside_the_deviation_of_all():
     expected = np.sqrt((ENSEMBLE.predict(FRAMES).forces_std ** 2).sum(axis=-1))
     assert deviation(record.forces_std, expected) < 1e-12
     assert alone.forces_std is None
-    assert deviation(record[1].forces_std[0], expected[1]) < 1e-12
+    assert deviation(record.frames(1).forces_std[0], expected[1]) < 1e-12
 
 
 def test_deviation_of_an_atom_does_not_turn_with_the_molecule():
