@@ -221,8 +221,10 @@ def _train(
     plateau_state = [plateau.init(params) for params in first_of]
     state = jax.tree.map(lambda *a: jnp.stack(a), *states) if several else states[0]
     metrics: list[dict[str, float]] = []
-    best_loss, since_best = np.full(len(seeds), math.inf), np.zeros(len(seeds), int)
-    best_epoch, spent, trained = np.zeros(len(seeds), int), 0.0, 0.0
+    best_loss: np.ndarray = np.full(len(seeds), math.inf)  # of each member
+    since_best: np.ndarray = np.zeros(len(seeds), int)
+    best_epoch: np.ndarray = np.zeros(len(seeds), int)
+    spent, trained = 0.0, 0.0
     if resume and run.state.is_file():
         (state, plateau_state), counters = run.load_state((state, plateau_state))
         state = jax.tree.map(jnp.asarray, state)
@@ -272,7 +274,8 @@ def _train(
             validate = _validate_each if several else _validate
             found = jax.device_get([validate(kept, chunks, model) for chunks in valid])
             sums = Errors(*(np.atleast_1d(sum(a)) for a in zip(*found, strict=True)))
-            loss = np.array([loss_of(Errors(*a), hyper.weights) for a in zip(*sums, strict=True)])
+            by_member = np.stack([np.asarray(total) for total in sums], axis=1)
+            loss = np.array([loss_of(Errors(*a), hyper.weights) for a in by_member])
             if not np.isfinite(loss).all():
                 check_finite(loss[:, None], norms[:, -1:], first + steps - 1, epoch, run, seeds)
             plateau_state = [

@@ -24,7 +24,7 @@ def frames_and_prediction(error, std):
     """Labels of zero: what is predicted is the error. Padding holds nonsense."""
     frames = Frames(
         numbers=NUMBERS,
-        positions=np.arange(18.0).reshape(2, 3, 3),
+        positions=np.arange(18.0).reshape(2, 3, 3) * (NUMBERS > 0)[..., None],
         energy=np.zeros(2),
         forces=np.zeros((2, 3, 3)),
     )

@@ -30,8 +30,8 @@ MODEL = So3kratesConfig(
 )
 # so quick that validation gets worse at times, and then soon stops a member
 SETTINGS = TrainConfig(
-    epochs=6, batch_size=8, learning_rate=0.2, ema_decay=0.0, plateau_patience=1, stop_patience=2,
-    members=3, seed=4,
+    epochs=8, batch_size=8, learning_rate=0.2, ema_decay=0.0, plateau_patience=1, stop_patience=2,
+    members=3, seed=4, precision="float64",  # in which rounding stays small
 )  # fmt: skip
 
 
@@ -66,9 +66,9 @@ def test_each_member_is_what_its_seed_gives_alone(frames, split, together):
         for a, b in zip(
             jax.tree.leaves(member.params), jax.tree.leaves(alone.potential.params), strict=True
         ):
-            np.testing.assert_allclose(a, b, rtol=0, atol=2e-5 * max(np.abs(b).max(), 1))
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-9)
         losses = [row[f"valid_loss_{k}"] for row in together.metrics[:ended_here]]
-        np.testing.assert_allclose(losses, [r["valid_loss"] for r in alone.metrics], rtol=1e-4)
+        np.testing.assert_allclose(losses, [r["valid_loss"] for r in alone.metrics], rtol=1e-9)
     assert len(together.metrics) == max(ended)
     assert len(set(ended)) > 1  # one stopped before another, and its best was kept
 
@@ -102,15 +102,13 @@ def test_an_interrupted_ensemble_resumes_to_the_same_numbers(frames, split, toge
             np.testing.assert_array_equal(a, b)
 
 
-def test_a_member_that_diverges_is_named_and_the_last_checkpoint_kept(
-    frames, split, together, tmp_path
-):
+def test_a_member_that_diverges_is_named(frames, split, together, tmp_path):
     broken = jax.tree.map(np.array, together.potential.params)
     broken["energy_head"]["out"]["kernel"][1] = np.nan
     start = replace(together.potential, params=broken)
     with pytest.raises(TrainingDiverged, match=r"The loss of member 1 \(seed 5\) became nan at"):
-        # frames of which nothing is asked before, as their energy zero
-        run(frames, split, replace(SETTINGS, refit_shift=False), start=Start(start))
+        run(frames, split, folder=tmp_path, start=start)
+    assert not (tmp_path / "state.safetensors").exists()
 
 
 def test_an_ensemble_begins_from_as_many_members(frames, split, together, tmp_path):
