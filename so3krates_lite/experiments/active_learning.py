@@ -445,6 +445,8 @@ def curve(
 
 def draw_points(ax: Axes, points: Sequence[ActivePoint], quantity: str = "hot_force_mae") -> None:
     """Error over labels, both logarithmic: the mean of the seeds, and each seed a dot."""
+    from matplotlib.ticker import MaxNLocator
+
     ticks: set[int] = set()
     for k, strategy in enumerate(STRATEGIES):
         if not any(point.strategy == strategy for point in points):
@@ -459,23 +461,30 @@ def draw_points(ax: Axes, points: Sequence[ActivePoint], quantity: str = "hot_fo
     ax.set_xticks(sorted(ticks), [str(tick) for tick in sorted(ticks)])
     ax.minorticks_off()
     low, high = ax.get_ylim()
-    steps = [m * 10.0**k for k in range(-4, 3) for m in (1, 1.5, 2, 3, 4, 5, 7)]
-    shown = [tick for tick in steps if low <= tick <= high]
+    shown = [
+        tick
+        for tick in MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high)
+        if low <= tick <= high
+    ]
     ax.set_yticks(shown, [f"{tick:g}" for tick in shown])
     ax.set(xlabel="labels")
 
 
 def figure(points: Sequence[ActivePoint]) -> Figure:
-    """The errors of forces on both test sets, over the number of labels."""
+    """The errors of forces over the number of labels: means on both test sets, and the tail."""
     from matplotlib.figure import Figure
 
-    drawn = Figure(figsize=(8.4, 3.6), layout="constrained")
-    axes = drawn.subplots(1, 2)
-    sets = {"force_mae": "frames of the set, 500 K", "hot_force_mae": "hot frames"}
-    for ax, (quantity, title) in zip(axes, sets.items(), strict=True):
+    drawn = Figure(figsize=(10.5, 3.4), layout="constrained")
+    panels = {
+        "force_mae": "MAE, frames of the set (500 K)",
+        "hot_force_mae": "MAE, hot frames",
+        "hot_force_worst": "error that 1 % of hot atoms exceed",
+    }
+    axes = drawn.subplots(1, len(panels))
+    for ax, (quantity, title) in zip(axes, panels.items(), strict=True):
         draw_points(ax, points, quantity)
         ax.set_title(title, fontsize=10)
         ax.grid(alpha=0.3)
-    axes[0].set_ylabel("force MAE on test frames (kcal/mol/Å)")
+    axes[0].set_ylabel("error of forces (kcal/mol/Å)")
     axes[0].legend(frameon=False)
     return drawn

@@ -162,7 +162,7 @@ def test_the_picture_has_a_line_for_each_strategy_and_a_dot_for_each_seed():
         for s in (0, 1)
     ]
     drawn = study.figure(points)
-    assert len(drawn.axes) == 2
+    assert len(drawn.axes) == 3
     for ax in drawn.axes:
         assert len(ax.lines) == 6 and ax.get_xscale() == ax.get_yscale() == "log"
     assert [t.get_text() for t in drawn.axes[0].get_legend().texts] == list(study.STRATEGIES)
