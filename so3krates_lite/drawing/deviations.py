@@ -30,19 +30,13 @@ def draw_deviations(ax: Axes, curves: Mapping[str, tuple[Bins, Bins]], unit: str
     values = np.concatenate([np.concatenate(pair) for pair in curves.values()])
     ends = np.array([values.min() / 1.3, values.max() * 1.3])
     ax.loglog(ends, ends, color=TEXT, linewidth=1, linestyle="--")
-    ax.annotate(
-        "error = deviation",
-        (ends[0] * 1.2, ends[0] * 1.2),
-        (5, -4),
-        textcoords="offset points",
-        va="top",
-        color=TEXT,
-        fontsize=8,
-    )
+    at = ends[0] ** 0.75 * ends[1] ** 0.25
+    beside = {"textcoords": "offset points", "ha": "center", "va": "center", "rotation": 45}
+    ax.annotate("error = deviation", (at, at), (-7, 7), color=TEXT, fontsize=9, **beside)
     for k, (name, (stated, found)) in enumerate(curves.items()):
         style = {"color": PALETTE[k % len(PALETTE)], "marker": "osD^v"[k % 5], "markersize": 5}
         ax.loglog(stated, found, label=name, **style)
-    steps = np.array([m * 10.0**k for k in range(-6, 4) for m in (1, 2, 5)])
+    steps = np.array([m * 10.0**k for k in range(-6, 4) for m in (1, 3)])
     shown = steps[(steps >= ends[0]) & (steps <= ends[1])]
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_ticks(shown, [f"{tick:g}" for tick in shown])
