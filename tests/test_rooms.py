@@ -22,6 +22,7 @@ FLOORS = (
     {"model", "geomatt"},
     {"record"},
     {"energies", "drawing"},
+    {"curvature"},
     {"potential"},
     {"interpret", "simulate", "training", "report", "published"},
     {"experiments", "explorer"},
