@@ -76,7 +76,8 @@ class Vibrations:
 
     @property
     def reduced_masses(self) -> Float[np.ndarray, "modes"]:
-        """Of each mode in amu: 1 / sum of its squared Cartesian displacements."""
+        """Of each mode in amu: 1 / sum of its squared Cartesian displacements, as programs give
+        it. Of two atoms on a spring it is not m_1 m_2 / (m_1 + m_2)."""
         return 1 / (self.modes**2).sum(axis=(1, 2))
 
     def thermochemistry(
