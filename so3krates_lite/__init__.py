@@ -23,6 +23,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "AttentionRecord": "record",
+    "Ensemble": "ensemble",
     "Frames": "structures",
     "GeomAtt": "geomatt",
     "GeomAttConfig": "config",
@@ -39,7 +40,7 @@ _HOME = {
     "fetch": "published",
     "fit_filters": "simulate",
     "load": "datasets",
-    "load_potential": "potential",
+    "load_potential": "ensemble",
     "relax": "simulate",
     "run_nve": "simulate",
     "train": "training",
@@ -60,6 +61,7 @@ _MOVED = {
 __all__ = [
     "REGISTRY",
     "AttentionRecord",
+    "Ensemble",
     "Frames",
     "GeomAtt",
     "GeomAttConfig",
@@ -85,11 +87,12 @@ __all__ = [
 if TYPE_CHECKING:
     from so3krates_lite.config import GeomAttConfig, So3kratesConfig
     from so3krates_lite.datasets import REGISTRY, Split, load
+    from so3krates_lite.ensemble import Ensemble, load_potential
     from so3krates_lite.errors import UserError
     from so3krates_lite.explorer import explore
     from so3krates_lite.geomatt import GeomAtt
     from so3krates_lite.model import So3krates
-    from so3krates_lite.potential import Potential, load_potential
+    from so3krates_lite.potential import Potential
     from so3krates_lite.published import fetch
     from so3krates_lite.record.attention_record import AttentionRecord
     from so3krates_lite.simulate.calculator import So3kratesCalculator

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import numpy as np
@@ -49,7 +49,6 @@ from so3krates_lite.structures.graph import Batch, PairVectors, pair_vectors
 
 log = logging.getLogger(__name__)
 
-KIND = "so3krates-lite potential"
 FORMAT_VERSION = 1
 
 
@@ -83,11 +82,17 @@ def _properties(params: dict, batch: Batch, config: ModelConfig) -> dict:
 
 
 class Prediction(NamedTuple):
-    """Energy (eV), forces (eV/Å; zero for padding) and, if asked for, stress (eV/Å^3)."""
+    """Energy (eV), forces (eV/Å; zero for padding) and, if asked for, stress (eV/Å^3).
+
+    ``energy_std`` and ``forces_std`` say how far off each may be, by one standard deviation in the
+    same units; None: whoever predicts does not tell, as one network alone does not.
+    """
 
     energy: Float[np.ndarray, "frames"]
     forces: Float[np.ndarray, "frames atoms 3"]
     stress: Float[np.ndarray, "frames 3 3"] | None = None
+    energy_std: Float[np.ndarray, "frames"] | None = None
+    forces_std: Float[np.ndarray, "frames atoms 3"] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +117,8 @@ class Potential:
     energy_scale: float = 1.0
     card: Mapping[str, Any] = field(default_factory=dict)
     trained_elements: frozenset[int] | None = None
+
+    kind: ClassVar[str] = "so3krates-lite potential"  # what its file says it holds
 
     @classmethod
     def random(cls, config: ModelConfig, seed: int = 0, precision: str = "float32") -> Potential:
@@ -247,18 +254,29 @@ class Potential:
         """Sum of the element shifts of each frame, eV."""
         return total_shift(frames, self.element_shift)
 
+    def computed(self, program: Compiled, batch: Batch) -> Any:
+        """What a compiled function of parameters, batch and configuration returns, in float64."""
+        with precision_context(self.dtype):
+            found = program(self.device_params, batch, self.config)
+        return jax.tree.map(lambda value: np.asarray(value, np.float64), found)
+
     def predict_batch(self, batch: Batch, stress: bool = False) -> tuple[np.ndarray, ...]:
         """Energy without shifts, forces and (if asked) stress of a batch, in eV and Å, float64."""
-        function = _energy_forces_and_stress if stress else _energy_and_forces
-        with precision_context(self.dtype):
-            results = function(self.device_params, batch, self.config)
-        return tuple(np.asarray(value, np.float64) * self.energy_scale for value in results)
+        return tuple(v * self.energy_scale for v in self.computed(self.program(stress), batch))
+
+    @staticmethod
+    def program(stress: bool) -> Compiled:
+        """What computes energies and forces, and stress if asked."""
+        return _energy_forces_and_stress if stress else _energy_and_forces
+
+    def found_in(self, batch: Batch, stress: bool = False) -> dict[str, np.ndarray]:
+        """The same by name, as of `Prediction`, with deviations where they are known."""
+        found = self.predict_batch(batch, stress)
+        return dict(zip(Prediction._fields, found, strict=False))
 
     def atomic_energies(self, batch: Batch) -> Float[np.ndarray, "graphs atoms"]:
         """Energy of each atom of a batch without its shift, in eV; zero for padding."""
-        with precision_context(self.dtype):
-            values = _atomic_energies(self.device_params, batch, self.config)
-        return np.asarray(values, np.float64) * self.energy_scale
+        return self.computed(_atomic_energies, batch) * self.energy_scale
 
     def predict(
         self,
@@ -279,9 +297,8 @@ class Potential:
         for name in NEUTRAL:
             self.note_unread(name, getattr(frames, name))
         self.note_assumed(frames)
-        energy = self.shift(frames)
-        forces = np.zeros(frames.positions.shape)
-        stresses = np.zeros((len(frames), 3, 3)) if stress else None
+        energy, forces = np.zeros(len(frames)), np.zeros(frames.positions.shape)
+        values = {"energy": energy, "forces": forces}
         batches = bucketed_batches(frames, self.config, spare=True, dtype=self.dtype)
         flat = [k for index, batch in batches for k in index[np.linalg.det(batch.cell) == 0]]
         if stress and flat:
@@ -293,13 +310,14 @@ class Potential:
             size = min(batch_size, 1 << (len(index) - 1).bit_length())
             for start in range(0, len(index), size):
                 chosen = np.minimum(np.arange(start, start + size), len(index) - 1)
-                found = self.predict_batch(batch[chosen], stress)
                 part = index[start : start + size]
-                energy[part] += found[0][: len(part)]
-                forces[part, :atoms] = found[1][: len(part)]
-                if stress:
-                    stresses[part] = found[2][: len(part)]
-        return Prediction(energy, forces, stresses)
+                for name, found in self.found_in(batch[chosen], stress).items():
+                    of_atoms = name.startswith("forces")
+                    shape = forces.shape if of_atoms else (len(frames), *found.shape[1:])
+                    whole = values.setdefault(name, np.zeros(shape))
+                    whole[(part, slice(atoms)) if of_atoms else part] = found[: len(part)]
+        energy += self.shift(frames)
+        return Prediction(**values)
 
     def attention(self, frames: Frames, *, allow_unknown_elements: bool = False) -> AttentionRecord:
         """What every layer, head and degree attended to, for a frame or a trajectory.
@@ -375,11 +393,9 @@ class Potential:
 
     def properties_of(self, batch: Batch) -> dict[str, Float[np.ndarray, "graphs atoms"]]:
         """What `properties` is made of: energies (eV) by term, "charges" and "ratios", if any."""
-        with precision_context(self.dtype):
-            found = jax.device_get(_properties(self.device_params, batch, self.config))
+        found = self.computed(_properties, batch)
         physics = found["physics"]
-        energies = {"network": found["network"], **physics.pop("energies")}
-        return {name: np.asarray(v, np.float64) for name, v in (energies | physics).items()}
+        return {"network": found["network"], **physics.pop("energies"), **physics}
 
     def properties(self, frames: Frames, *, allow_unknown_elements: bool = False) -> Properties:
         """Energies by term, partial charges, Hirshfeld ratios and dipoles.
@@ -424,19 +440,13 @@ class Potential:
         }
         if self.trained_elements is not None:
             header["elements"] = sorted(int(z) for z in self.trained_elements)
-        files.save_arrays(Path(path), KIND, FORMAT_VERSION, arrays, header)
+        files.save_arrays(Path(path), self.kind, FORMAT_VERSION, arrays, header)
 
     @classmethod
     def load(cls, path: str | PathLike) -> Potential:
         """Read a potential from a file, or a bundled one by its name, such as "ethanol-gfn2"."""
-        found = Path(path)
-        if found.is_dir():
-            found = found / "best.safetensors"
-        elif not found.exists() and found.suffix != ".safetensors" and len(found.parts) == 1:
-            from so3krates_lite.datasets.bundled import bundled_model
-
-            found = bundled_model(found.name)
-        arrays, header = files.load_arrays(found, KIND, FORMAT_VERSION)
+        found = potential_file(path)
+        arrays, header = files.load_arrays(found, cls.kind, FORMAT_VERSION)
         shift = arrays.pop("element_shift")
         params = unflatten_dict(arrays, sep="/")["params"]
         try:
@@ -448,26 +458,20 @@ class Potential:
         return cls(config, params, shift, header["energy_scale"], header["card"], elements)
 
 
+def potential_file(path: str | PathLike) -> Path:
+    """The file that a path, a run folder, or the name of a bundled or fetched model stands for."""
+    found = Path(path)
+    if found.is_dir():
+        return found / "best.safetensors"
+    if not found.exists() and found.suffix != ".safetensors" and len(found.parts) == 1:
+        from so3krates_lite.datasets.bundled import bundled_model
+
+        return bundled_model(found.name)
+    return found
+
+
 def total_shift(
     frames: Frames, element_shift: Float[np.ndarray, "elements"]
 ) -> Float[np.ndarray, "frames"]:
     """Sum of ``element_shift`` (eV per atomic number) over the atoms of each frame, eV."""
     return np.where(frames.numbers > 0, element_shift[frames.numbers], 0.0).sum(axis=1)
-
-
-def load_potential(
-    path: str | PathLike, *, long_cutoff: float | None = None, ewald: bool | None = None
-) -> Potential:
-    """`Potential.load`: from a file, a run folder, or the name of a bundled or fetched model.
-
-    Args:
-        path: file, folder or name
-        long_cutoff: reach of electrostatics and dispersion, Å; None: the model's own, for SO3LR
-            all pairs
-        ewald: whether electrostatics sums over all images of a cell instead of being cut off;
-            None: the model's own
-    """
-    potential = Potential.load(path)
-    if long_cutoff is None and ewald is None:
-        return potential
-    return potential.with_long_cutoff(long_cutoff or potential.config.long_cutoff, ewald=ewald)

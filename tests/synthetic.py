@@ -195,6 +195,12 @@ def charged(record: AttentionRecord) -> AttentionRecord:
     return dataclasses.replace(record, charges=charges, cutoff_kind="polynomial")
 
 
+def uncertain(record: AttentionRecord) -> AttentionRecord:
+    """The same with deviations of forces, as an ensemble states them."""
+    std = np.random.default_rng(5).uniform(0.01, 0.3, size=record.numbers.shape)
+    return dataclasses.replace(record, forces_std=np.where(record.numbers > 0, std, 0))
+
+
 def assert_identical(found, expected) -> None:
     """Every array of both, those of their parts included, bit for bit."""
     for field in dataclasses.fields(expected):

@@ -12,7 +12,7 @@ from small import deviation, frame_of, molecule, random_parameters, small_config
 from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.errors import UserError
 from so3krates_lite.harmonics import spherical_harmonics
-from so3krates_lite.potential import FORMAT_VERSION, KIND, Potential
+from so3krates_lite.potential import FORMAT_VERSION, Potential
 from so3krates_lite.runtime import files
 from so3krates_lite.structures.frames import Frames
 
@@ -173,7 +173,7 @@ def test_a_folder_stands_for_its_best_potential(potential, tmp_path):
     assert Potential.load(tmp_path).config == CONFIG
 
 
-def written(path, kind=KIND, version=FORMAT_VERSION, config=None):
+def written(path, kind=Potential.kind, version=FORMAT_VERSION, config=None):
     """A file like a potential's, with one thing different."""
     header = {"config": config or CONFIG.to_dict(), "energy_scale": 1.0, "card": {}}
     arrays = {"element_shift": np.zeros(100), "params/a": np.zeros(1)}

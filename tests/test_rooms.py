@@ -24,6 +24,7 @@ FLOORS = (
     {"energies", "drawing"},
     {"curvature"},
     {"potential"},
+    {"ensemble"},
     {"interpret", "simulate", "training", "report", "published"},
     {"experiments", "explorer"},
     {"lessons"},

@@ -76,6 +76,39 @@ def add_experiment(commands) -> None:
     curves.add_argument("--steps", type=positive, help="training steps of each run [2000]")
     add_loading(curves)
 
+    active = command(
+        parts,
+        "active-learning",
+        _active_learning,
+        "ethanol labelled where an ensemble disagrees, beside labels at random",
+        "Hot dynamics with an ensemble, labels by GFN2-xTB (needs the extra generate), training,\n"
+        "and again. A round that is there already is taken. With --stored, what the bundled run\n"
+        "has found is shown, which needs nothing.",
+    )
+    _add_folder(active, "runs/active-learning")
+    active.add_argument("--labels", type=positive, nargs="+", help="[20 40 80]")
+    seeds = {"type": seed_number, "nargs": "+", "default": [0, 1, 2]}
+    active.add_argument("--seeds", **seeds, help="[0 1 2]")
+    active.add_argument("--strategies", nargs="+", help="of disagreement, random-time, pool [all]")
+    active.add_argument("--members", type=positive, help="of each ensemble [4]")
+    active.add_argument("--steps", type=positive, help="training steps of each ensemble [600]")
+    active.add_argument("--temperature", type=float, help="of the dynamics, K [800]")
+    active.add_argument("--stored", action="store_true", help="show the bundled results")
+
+    uncertain = command(
+        parts,
+        "uncertainty",
+        _uncertainty,
+        "do stated deviations know the errors: an ensemble beside the last layer of one network",
+        "On frames of bundled ethanol and on hot ones (the extra generate). An ensemble that is\n"
+        "there already is taken.",
+    )
+    _add_folder(uncertain, "runs/uncertainty")
+    uncertain.add_argument("--seeds", **seeds, help="[0 1 2]")
+    uncertain.add_argument("--train", type=positive, help="training frames [200]")
+    uncertain.add_argument("--members", type=positive, help="of each ensemble [4]")
+    uncertain.add_argument("--steps", type=positive, help="training steps [2000]")
+
     shapes = command(
         parts,
         "shapes",
@@ -225,6 +258,58 @@ def _learning_curves(options: argparse.Namespace) -> None:
         path=results,
     )
     _show(points, results)
+
+
+def _active_learning(options: argparse.Namespace) -> None:
+    from so3krates_lite.datasets import load
+    from so3krates_lite.datasets.places import bundled_path
+    from so3krates_lite.experiments import active_learning as study
+
+    if options.stored:
+        points, path = study.stored_points()[0], bundled_path(study.STORED)
+    else:
+        path = options.folder / study.STORED
+        exploration, settings = study.Exploration(), study.SETTINGS
+        if options.temperature is not None:
+            exploration = replace(exploration, temperature=options.temperature)
+        if options.members is not None:
+            settings = replace(settings, members=options.members)
+        points = study.active_learning(
+            load("ethanol-gfn2"),
+            labels=options.labels or study.LABELS,
+            strategies=options.strategies or study.STRATEGIES,
+            seeds=options.seeds,
+            settings=settings,
+            steps=options.steps or study.STEPS,
+            exploration=exploration,
+            folder=options.folder,
+        )
+    options.folder.mkdir(parents=True, exist_ok=True)
+    picture = options.folder / "active_learning.png"
+    study.figure(points).savefig(picture, dpi=150)
+    _show(points, path)
+    print(f"The curves are drawn in {picture}.")
+
+
+def _uncertainty(options: argparse.Namespace) -> None:
+    from so3krates_lite.datasets import load
+    from so3krates_lite.experiments import uncertainty
+
+    settings = uncertainty.SETTINGS
+    if options.members is not None:
+        settings = replace(settings, members=options.members)
+    found = uncertainty.uncertainty(
+        load("ethanol-gfn2"),
+        seeds=options.seeds,
+        n_train=options.train or uncertainty.N_TRAIN,
+        settings=settings,
+        steps=options.steps or uncertainty.STEPS,
+        folder=options.folder,
+    )
+    picture = options.folder / "uncertainty.png"
+    uncertainty.figure(found).savefig(picture, dpi=150)
+    _show(found.points, options.folder / uncertainty.STORED)
+    print(f"Errors over deviations are drawn in {picture}.")
 
 
 def _shapes(options: argparse.Namespace) -> None:

@@ -2,8 +2,9 @@
 
 Nothing of the user's is renamed, moved or overwritten. Predictions stand under names of their own,
 a prefix before ``energy`` (eV), ``forces`` (eV/Å) and ``stress`` (eV/Å³; xx, yy, zz, yz, xz, xy),
-always. Structures that come without energy, forces and stress get the predictions as ASE's own
-results as well, so that whatever shows or reads energies finds them.
+always; those of an ensemble bring ``energy_std`` and ``forces_std``. Structures that come without
+energy, forces and stress get the predictions as ASE's own results as well, so that whatever shows
+or reads energies finds them.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 LABELS = ("energy", "free_energy", "forces", "stress")
+OF_ATOMS = ("charges", "forces_std")  # beside forces
 
 
 def check_prefix(prefix: str) -> None:
@@ -103,6 +105,12 @@ def of_atoms_and_terms(potential: Potential, frames: Frames) -> dict[str, np.nda
     return {name: value for name, value in more.items() if value is not None}
 
 
+def deviations(prediction: Prediction) -> dict[str, np.ndarray]:
+    """Standard deviations of energy (eV) and forces (eV/Å), as far as there are any."""
+    found = {"energy_std": prediction.energy_std, "forces_std": prediction.forces_std}
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def add_predictions(
     images: Sequence[Atoms],
     prediction: Prediction,
@@ -128,8 +136,8 @@ def add_predictions(
             results["stress"] = prediction.stress[k][VOIGT]
         for name, value in results.items():
             (image.arrays if name == "forces" else image.info)[f"{prefix}{name}"] = value
-        for name, values in (more or {}).items():
-            if name == "charges":
+        for name, values in {**deviations(prediction), **(more or {})}.items():
+            if name in OF_ATOMS:
                 image.arrays[f"{prefix}{name}"] = values[k, : len(image)]
             else:
                 image.info[f"{prefix}{name}"] = values[k]

@@ -36,7 +36,7 @@ MODEL_OPTIONS = (*SO3KRATES_OPTIONS, *GEOMATT_OPTIONS)
 TRAIN_OPTIONS = (
     *("epochs", "max_minutes", "batch_size", "optimiser", "learning_rate", "schedule", "clip_norm"),
     *("ema_decay", "energy_weight", "forces_weight", "energy_shift", "energy_scale", "train_only"),
-    *("refit_shift", "stop_patience", "seed", "precision"),
+    *("refit_shift", "stop_patience", "members", "seed", "precision"),
 )
 SPLIT_OPTIONS = {
     "train": "training frames [1000]",
@@ -120,7 +120,7 @@ def _chosen(options: argparse.Namespace, names: Iterable[str]) -> dict:
 
 def _train(options: argparse.Namespace) -> None:
     from so3krates_lite.datasets.splits import STRATEGIES
-    from so3krates_lite.potential import Potential
+    from so3krates_lite.ensemble import load_potential
     from so3krates_lite.training import train
     from so3krates_lite.training.evaluation import evaluate, format_table
     from so3krates_lite.training.run import RunFolder
@@ -152,7 +152,7 @@ def _train(options: argparse.Namespace) -> None:
     if strategy not in STRATEGIES:
         raise UserError(f"--strategy {strategy} is not known: choose {', '.join(STRATEGIES)}.")
     model_config, train_config = cls(**model), TrainConfig(**settings)
-    start = Potential.load(options.start) if options.start else None
+    start = load_potential(options.start) if options.start else None
     frames = load_data(options)
     if options.resume:
         split = RunFolder(options.folder).split()

@@ -29,7 +29,9 @@ def add_evaluate(commands) -> None:
         "evaluate",
         _evaluate,
         "errors of a model on labelled structures",
-        "With a run folder as the model, its own test frames are judged.\n\n"
+        "With a run folder as the model, its own test frames are judged. Of an ensemble it is\n"
+        "told, too, how deviations compare with errors, and by what factor, fitted on the\n"
+        "validation frames, they should be multiplied.\n\n"
         "  so3krates-lite evaluate runs/ethanol ethanol-gfn2\n"
         "  so3krates-lite evaluate model.safetensors md17-ethanol --part test",
     )
@@ -49,6 +51,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from so3krates_lite.datasets.bundled import bundled_split
     from so3krates_lite.datasets.splits import Split
     from so3krates_lite.runtime import files
+    from so3krates_lite.training.calibration import calibration
     from so3krates_lite.training.evaluation import evaluate, format_table
     from so3krates_lite.units import unit
 
@@ -58,7 +61,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     potential = load_model(options)
     frames = load_data(options)
     name = frames.info.get("name", options.data)
-    split = None
+    split, valid = None, None
     if options.set != "all":
         path = options.split or Path(options.model) / "split.npz"
         if options.split or path.is_file():
@@ -68,6 +71,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     if split is not None:
         split.check(frames)
         part = options.set or "test"
+        valid = frames[split.valid] if part == "test" and len(split.valid) else None
         frames = frames[getattr(split, part)]
         name = f"{name}, {part}"
     elif options.set not in (None, "all"):
@@ -75,10 +79,14 @@ def _evaluate(options: argparse.Namespace) -> None:
             f"--set {options.set} needs a split, which neither {options.model} nor --split gives: "
             "name a run folder, a split file, or leave --set out."
         )
-    errors, _ = evaluate(potential, frames, name=name)
+    errors, prediction = evaluate(potential, frames, name=name)
     print(format_table([errors.row(options.unit)]))
     if errors.remark:
         print(errors.remark)
+    if prediction.energy_std is not None:
+        fitted = None if valid is None else calibration(potential.predict(valid), valid)
+        rows = [one.row(options.unit) for one in calibration(prediction, frames, fitted)]
+        print(f"\nHow far {len(potential)} members lie apart:\n{format_table(rows)}")
     if options.json:
         plain = {
             key: None if isinstance(value, float) and math.isnan(value) else value
@@ -100,7 +108,8 @@ def add_predict(commands) -> None:
         "so3krates_energy, so3krates_forces and so3krates_stress, always; and as ASE's energy,\n"
         "forces and stress where the file brings none of its own. (traj, db and json have places\n"
         "for ASE's arrays only: others go into info and data there.) A model with physical terms\n"
-        "adds charges (e), the dipole (e Å) and the energy by term.\n\n"
+        "adds charges (e), the dipole (e Å) and the energy by term; an ensemble energy_std and\n"
+        "forces_std, the standard deviations over its members.\n\n"
         "  so3krates-lite predict ethanol-gfn2 molecules.xyz --out predicted.extxyz",
     )
     add_model_and_data(parser)
@@ -124,7 +133,8 @@ def _predict(options: argparse.Namespace) -> None:
     if options.out.suffix == ".npz":
         found = {k: v for k, v in prediction._asdict().items() if v is not None}
         also = not labelled
-        frames = frames.replace(**found) if also else frames
+        labels = {k: v for k, v in found.items() if not k.endswith("_std")}
+        frames = frames.replace(**labels) if also else frames
         beside = {f"{options.prefix}{name}": value for name, value in {**found, **more}.items()}
         save_frames(frames, options.out, beside=beside)
     else:
@@ -132,7 +142,8 @@ def _predict(options: argparse.Namespace) -> None:
         images = predicted.own_structures(frames, given, *units)
         also = predicted.add_predictions(images, prediction, options.prefix, labelled, more)
         write_atoms(images, options.out)
-    names = ", ".join(f"{options.prefix}{name}" for name in ("energy", "forces", *more))
+    names = ("energy", "forces", *predicted.deviations(prediction), *more)
+    names = ", ".join(f"{options.prefix}{name}" for name in names)
     own = "the same as energy, forces" if also else "energies of the file as they were"
     print(f"{len(frames)} structures with {names} (eV, Å, e), {own}: {options.out}")
 

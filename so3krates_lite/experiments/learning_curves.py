@@ -10,11 +10,8 @@ of a model have one shape, are compiled once, and are validated equally often.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +21,7 @@ from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.datasets.splits import Split, group_split, largest_group, random_split
 from so3krates_lite.drawing.look import PALETTE, TEXT
 from so3krates_lite.errors import UserError, require
-from so3krates_lite.runtime.files import write_atomically
+from so3krates_lite.experiments.points import read_points, write_points
 from so3krates_lite.runtime.settings import hardware
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.training import TrainConfig, train
@@ -168,7 +165,10 @@ def learning_curves(
         path: a CSV file that is written anew after every run; what it holds is not trained again
     """
     facts = _facts(model, settings, n_valid)
-    points, _ = read_points(path, facts) if path is not None and path.is_file() else ([], {})
+    points: list[LearningPoint] = []
+    if path is not None and path.is_file():
+        alike = {key: facts[key] for key in ("model", "training", "valid frames")}
+        points, _ = read_points(path, LearningPoint, alike)
     name = frames.info.get("name", "unnamed frames")
     known = {(p.data, p.seed, p.highest_degree, p.train_frames, p.steps) for p in points}
     for seed in seeds:
@@ -206,65 +206,11 @@ def _facts(model: So3kratesConfig, settings: TrainConfig, n_valid: int) -> dict[
     return {"hardware": hardware(), "model": network, "training": training, "valid frames": n_valid}
 
 
-# -- the file of results --------------------------------------------------------------------------
-
-
-def write_points(path: Path, points: Sequence[LearningPoint], facts: dict[str, Any]) -> None:
-    """A CSV file, headed by a comment line for each fact."""
-    text = io.StringIO()
-    for name, value in facts.items():
-        text.write(f"# {name}: {json.dumps(value, ensure_ascii=False)}\n")
-    writer = csv.DictWriter(text, [f.name for f in fields(LearningPoint)], lineterminator="\n")
-    writer.writeheader()
-    for point in points:
-        numbers = asdict(point)
-        digits = {k: float(f"{v:.5g}") for k, v in numbers.items() if isinstance(v, float)}
-        writer.writerow({**numbers, **digits})
-    write_atomically(path, text.getvalue().encode())
-
-
-def read_points(
-    path: Path, wanted: dict[str, Any] | None = None
-) -> tuple[list[LearningPoint], dict[str, Any]]:
-    """The points and the facts of a file that `write_points` wrote.
-
-    Raises:
-        UserError: the file is none of those, or was made with another model or other settings than
-            the facts ``wanted``
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        head = [line[2:].split(": ", 1) for line in lines if line.startswith("# ")]
-        facts = {name: json.loads(value) for name, value in head}
-        rows = csv.DictReader(line for line in lines if not line.startswith("#"))
-        names = [f.name for f in fields(LearningPoint)]
-        if rows.fieldnames != names:
-            raise ValueError(f"its columns are not {', '.join(names)}")
-        kinds = {"data": str, "energy_mae": float, "force_mae": float}
-        kinds |= {"train_force_mae": float, "minutes": float}
-        points = [
-            LearningPoint(**{name: kinds.get(name, int)(value) for name, value in row.items()})
-            for row in rows
-        ]
-    except (OSError, TypeError, ValueError) as error:
-        raise UserError(f"{path} holds no learning curves that can be read ({error}).") from None
-    # a file from before there was a choice is Adam's, and of the paper's norm
-    before = {"model": {"sphc_invariant": "norm"}, "training": {"optimiser": "adam"}}
-    made = {**facts, **{name: {**old, **facts.get(name, {})} for name, old in before.items()}}
-    for name in ("model", "training", "valid frames"):
-        if wanted is not None and made.get(name) != wanted[name]:
-            raise UserError(
-                f"{path} holds results of another setting of {name!r} than this one: "
-                f"name another folder, or remove that file."
-            )
-    return points, facts
-
-
 def stored_points(data: str = "ethanol-gfn2") -> tuple[list[LearningPoint], dict[str, Any]]:
     """The results that come with the package, those on ``data``, and what they were made with."""
     from so3krates_lite.datasets.places import bundled_path
 
-    points, facts = read_points(bundled_path(STORED))
+    points, facts = read_points(bundled_path(STORED), LearningPoint)
     return [point for point in points if point.data == data], facts
 
 

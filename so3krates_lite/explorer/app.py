@@ -14,10 +14,11 @@ import ipywidgets as widgets
 import numpy as np
 import traitlets
 
+from so3krates_lite.ensemble import Ensemble, load_potential
 from so3krates_lite.errors import UserError
 from so3krates_lite.explorer import drawing, questions
 from so3krates_lite.explorer.panel import Molecule, Panel, Together
-from so3krates_lite.explorer.state import COLOURS, ViewState, after_pick
+from so3krates_lite.explorer.state import ViewState, after_pick, colours_of
 from so3krates_lite.potential import Potential
 from so3krates_lite.record import wording
 from so3krates_lite.record.attention_record import AttentionRecord
@@ -97,7 +98,7 @@ class Explorer(widgets.VBox):
             "layer": dropdown("layer", [(f"{k}", k) for k in range(record.n_layers)]),
             "channel": dropdown("channel", [("", 0)]),
             "quantity": dropdown("shown", [(QUANTITY_NAMES[q], q) for q in QUANTITIES]),
-            "colour": dropdown("atoms by", list(COLOURS)),
+            "colour": dropdown("atoms by", colours_of(record)),
             "atom": dropdown("atom", [("all", None)]),
             "role": dropdown("role", [(text, role) for role, text in ROLE_NAMES.items()]),
             "threshold": widgets.FloatSlider(
@@ -107,7 +108,7 @@ class Explorer(widgets.VBox):
         }
         self.controls["quantity"].value = "weighted"
         self.controls["block"].layout.display = None if len(record.blocks) > 1 else "none"
-        if record.charges is None:
+        if len(colours_of(record)) == 1:
             self.controls["colour"].layout.display = "none"
         self._play = widgets.Play(min=0, max=len(record) - 1, interval=150)
         # no link in the browser: each would tell the kernel what it has just heard from it
@@ -382,11 +383,13 @@ def explore(
     if isinstance(model, AttentionRecord):
         record = model
     else:
-        potential = model if isinstance(model, Potential) else Potential.load(model)
+        potential = model if isinstance(model, Potential) else load_potential(model)
         if atoms is None:
             raise UserError("explore needs a structure beside the model: pass atoms or a file.")
         frames = _as_frames(atoms)
         record = potential.attention(frames)
+        if isinstance(potential, Ensemble):  # what is switched off is so in the member shown
+            potential = potential.member(0)
     if along is not None:
         along = np.asarray(along, float)
         if along.shape != (len(record),):

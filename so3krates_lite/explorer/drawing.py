@@ -70,17 +70,20 @@ def _chosen(record: AttentionRecord, state: ViewState) -> np.ndarray:
 
 
 def atom_colours(record: AttentionRecord, state: ViewState) -> list[tuple[float, float, float]]:
-    """Elements' colours or those of charges; once an atom is chosen, what it attends to or who
-    attends to it.
+    """Elements' colours, those of charges or of deviations; once an atom is chosen, what it attends
+    to or who attends to it.
 
     A value's colour is grey as far as it is small, and takes the colour of the sign as it is large;
-    several periodic images add up. Charges have one scale for all frames.
+    several periodic images add up. Charges and deviations have one scale for all frames.
     """
     real = record.numbers[state.frame] > 0
     numbers = record.numbers[state.frame][real]
     if state.atom is None and state.colour == "charge" and record.charges is not None:
         end = float(np.abs(record.charges).max(initial=0)) or 1.0
         return [_between(float(q), end) for q in record.charges[state.frame][real]]
+    if state.atom is None and state.colour == "deviation" and record.forces_std is not None:
+        end = float(record.forces_std.max(initial=0)) or 1.0
+        return [_between(float(s), end, False) for s in record.forces_std[state.frame][real]]
     if state.atom is None:
         return [_rgb(element_colour(int(z))) for z in numbers]
     matrix = record.matrix(state.frame, state.block, state.layer, state.channel, state.quantity)
@@ -385,5 +388,14 @@ def sentence(record: AttentionRecord, state: ViewState) -> str:
         text += (
             f" Atoms are coloured by partial charge, from {q[low]:+.2f} e ({labels[low]}, blue) to "
             f"{q[high]:+.2f} e ({labels[high]}, orange)."
+        )
+    if state.colour == "deviation" and record.forces_std is not None and state.atom is None:
+        numbers = record.numbers[state.frame]
+        labels, std = wording.atom_labels(numbers), record.forces_std[state.frame][numbers > 0]
+        most = std.argmax()
+        text += (
+            f" Atoms are coloured by how far the members of the ensemble lie apart in the force on "
+            f"them, most for {labels[most]} with {std[most]:.3g} eV/Å; the scale ends at "
+            f"{record.forces_std.max():.3g}. Attention is that of one member."
         )
     return text

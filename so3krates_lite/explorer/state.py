@@ -15,7 +15,7 @@ from so3krates_lite.record.parts import QUANTITIES
 from so3krates_lite.runtime.files import write_atomically
 
 ROLES = ("receiver", "sender")
-COLOURS = ("element", "charge")
+COLOURS = ("element", "charge", "deviation")
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class ViewState:
         role: whether ``atom`` asks ("receiver") or answers ("sender")
         threshold: pairs below this fraction of the scale's end are not drawn
         limit: end of the colour scale; None: the largest size in the whole block
-        colour: of atoms while none is chosen: by "element", or by partial "charge"
+        colour: of atoms while none is chosen: by "element", by partial "charge", or by the
+            "deviation" of forces over the members of an ensemble
     """
 
     block: str
@@ -69,7 +70,7 @@ class ViewState:
             raise UserError(f"Unknown role '{self.role}': choose {' or '.join(ROLES)}.")
         if self.colour not in COLOURS:
             raise UserError(f"Unknown colour '{self.colour}': choose {' or '.join(COLOURS)}.")
-        if self.colour == "charge" and record.charges is None:
+        if self.colour not in colours_of(record):
             state = dataclasses.replace(state, colour="element")
         if not 0 <= self.threshold <= 1:
             raise UserError(f"threshold is {self.threshold}: give a fraction from 0 to 1.")
@@ -99,6 +100,12 @@ class ViewState:
             raise UserError(f"There is no file {path}: check the path.") from None
         except (ValueError, TypeError) as error:  # UserError is a ValueError
             raise UserError(f"{path} is not a saved state of the explorer: {error}") from None
+
+
+def colours_of(record: AttentionRecord) -> list[str]:
+    """What atoms can be coloured by."""
+    known = {"charge": record.charges, "deviation": record.forces_std}
+    return [name for name in COLOURS if name == "element" or known[name] is not None]
 
 
 def after_pick(state: ViewState, picked: dict[str, Any]) -> ViewState:

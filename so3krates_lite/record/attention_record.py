@@ -85,6 +85,8 @@ class AttentionRecord(DirectedPairs):
         correlation: GeomAtt's attention, channels are ``orders``; None: it is another model's.
         orders: the orders k of the correlation block's channels.
         charges: partial charges, e, 0 for padding; None: the model has none.
+        forces_std: how far the members of an ensemble lie apart in the force on each atom, eV/Å,
+            0 for padding (`ensemble.atomic_deviation`); None: there is one network.
 
     Raises:
         UserError: naming the field, when shapes, indices or values do not fit together.
@@ -101,6 +103,7 @@ class AttentionRecord(DirectedPairs):
     correlation: BlockAttention | None = None
     orders: tuple[int, ...] = ()
     charges: Float[np.ndarray, "frames atoms"] | None = None
+    forces_std: Float[np.ndarray, "frames atoms"] | None = None
     cutoff_kind: str = "cosine"
 
     def __post_init__(self) -> None:
@@ -126,8 +129,9 @@ class AttentionRecord(DirectedPairs):
         layers, degrees = self.n_layers, len(self.degrees)
         self._put("positions", (frames, atoms, 3), "f")
         self._check_pairs(self.numbers)
-        if self.charges is not None:
-            self._put("charges", (frames, atoms), "f")
+        for name in ("charges", "forces_std"):
+            if getattr(self, name) is not None:
+                self._put(name, (frames, atoms), "f")
         if self.sphc is not None:
             m_tot = sum(2 * degree + 1 for degree in self.degrees)
             self._put("sphc", (layers + 1, frames, atoms, m_tot), "f")
@@ -275,6 +279,7 @@ class AttentionRecord(DirectedPairs):
             orders=self.orders,
             sphc=None if self.sphc is None else self.sphc[:, chosen],
             charges=None if self.charges is None else self.charges[chosen],
+            forces_std=None if self.forces_std is None else self.forces_std[chosen],
             spherical=spherical,
             **parts,
         )

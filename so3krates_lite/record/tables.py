@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Collection, Sequence
 from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
@@ -206,16 +207,27 @@ def from_dataframe(
     return dataclasses.replace(record, **{block: new})
 
 
+# what a record may hold of each atom, and its unit or meaning
+_OF_ATOMS = {
+    "charges": "partial charge, e",
+    "forces_std": "deviation of the force over the members of an ensemble, eV/Å",
+}
+
+
 def _variables(
-    record_blocks: Sequence[str], charges: bool = False
+    record_blocks: Sequence[str], atoms: Collection[str] = ()
 ) -> dict[str, tuple[str, tuple[str, ...], str]]:
-    """Name in a dataset: where it stands in a record, its dimensions, and its unit or meaning."""
+    """Name in a dataset: where it stands in a record, its dimensions, and its unit or meaning.
+
+    ``atoms`` holds, perhaps among others, those of `_OF_ATOMS` that the record has.
+    """
     table = {
         "numbers": ("numbers", ("frame", "atom"), "atomic number, 0 for padding"),
         "positions": ("positions", ("frame", "atom", "xyz"), "Å"),
     }
-    if charges:
-        table["charges"] = ("charges", ("frame", "atom"), "partial charge, e")
+    for name, unit in _OF_ATOMS.items():
+        if name in atoms:
+            table[name] = (name, ("frame", "atom"), unit)
     if "feature" in record_blocks:
         dims = ("state", "frame", "atom", "component")
         table["sphc"] = ("sphc", dims, "SPHCs before the first layer and after each; no unit")
@@ -245,7 +257,8 @@ def to_xarray(record: AttentionRecord) -> xr.Dataset:
     unit or formula as the attribute ``long_name``.
     """
     xr = _imported("xarray")
-    table = _variables(record.blocks, record.charges is not None)
+    atoms = [name for name in _OF_ATOMS if getattr(record, name) is not None]
+    table = _variables(record.blocks, atoms)
     data = {
         name: (dims, attrgetter(where)(record), {"long_name": unit})
         for name, (where, dims, unit) in table.items()
@@ -280,7 +293,7 @@ def from_xarray(dataset: xr.Dataset) -> AttentionRecord:
         )
     blocks = dataset.attrs["blocks"].split()
     parts: dict[str, dict[str, np.ndarray]] = {}
-    for name, (where, dims, _) in _variables(blocks, "charges" in dataset).items():
+    for name, (where, dims, _) in _variables(blocks, dataset).items():
         if name not in dataset:
             raise UserError(f"The dataset lacks the variable '{name}': it is not complete.")
         path, _, field = where.rpartition(".")

@@ -120,6 +120,17 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"a header holds plain values only, found {type(value).__name__}")
 
 
+def kind_of(path: Path) -> str:
+    """What a safetensors file says it holds; "" where it does not, or cannot be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return (file.metadata() or {}).get("kind", "")
+    except (SafetensorError, OSError):
+        return ""
+
+
 def load_arrays(path: Path, kind: str, version: int) -> tuple[dict[str, np.ndarray], dict]:
     """Read what `save_arrays` wrote.
 

@@ -17,12 +17,14 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
+from so3krates_lite.ensemble import Ensemble
 from so3krates_lite.errors import UserError
 from so3krates_lite.potential import Potential
 from so3krates_lite.runtime import files
 from so3krates_lite.simulate.dynamics import Dynamics, bring_to_rest, rigid_motions
 from so3krates_lite.simulate.integrators import (
     LONGEST_STEP,
+    Law,
     Listed,
     Progress,
     Records,
@@ -69,6 +71,9 @@ class Run:
     ) -> None:
         self.atoms, self.potential, self.plan = starts[0].copy(), potential, plan
         self.settings, replicas = settings, len(starts)
+        together = isinstance(potential, Ensemble)
+        self.law = Law(potential.config, plan.motion, together)
+        self.params = potential.stacked_params if together else potential.device_params
         self.masses = self.atoms.get_masses()
         self.periodic = bool(self.atoms.pbc.any())
         # Langevin's thermostat moves the whole, too
@@ -92,17 +97,16 @@ class Run:
         """Forces and energies of the start, which is the first record."""
         listed = self.list_pairs()
         self.state = begin(
-            self.potential.device_params,
+            self.params,
             self.momenta,
             self.masses,
             self.keys,
             listed,
             self.settings,
-            self.potential.config,
-            self.plan.motion,
+            self.law,
             self.freedom,
         )
-        E = energies(self.potential.device_params, listed, self.settings, self.potential.config)
+        E = energies(self.params, listed, self.settings, self.law)
         velocities = self.momenta / self.masses[:, None]
         first = (self.positions, velocities, np.asarray(E), self.cell)
         self.parts = [Records(*(part[None] for part in first))]
@@ -149,13 +153,12 @@ class Run:
         while done < steps and self.alive.any():
             listed = self.list_pairs()
             progress = advance(
-                self.potential.device_params,
+                self.params,
                 progress,
                 np.asarray(steps),
                 listed,
                 self.settings,
-                self.potential.config,
-                self.plan.motion,
+                self.law,
                 self.plan.every,
             )
             before, done = done, int(progress.step)

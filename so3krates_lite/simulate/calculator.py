@@ -27,6 +27,7 @@ import jax
 import numpy as np
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
+from so3krates_lite.ensemble import Ensemble, load_potential
 from so3krates_lite.errors import UserError, require
 from so3krates_lite.potential import Potential
 from so3krates_lite.runtime.settings import precision_context
@@ -56,8 +57,13 @@ class So3kratesCalculator(Calculator):
     observable. A potential with electrostatics has ``charges`` (e), too, and of structures that are
     not periodic a ``dipole`` (e Å).
 
+    An `Ensemble` gives means, and how far its members disagree: ``energy_std`` (eV) and
+    ``forces_std`` (eV/Å, by atom and component), to be had by ``calc.get_property("forces_std",
+    atoms)``. They are no properties that ASE knows, so its files leave them out.
+
     Args:
-        potential: a `Potential`, the path of its file or run folder, or the name of a bundled one
+        potential: a `Potential` or `Ensemble`, the path of its file or run folder, or the name of a
+            bundled one
         precision: "float64" (conserves energy in dynamics) or "float32" (faster on most GPUs); the
             element energies are added in float64 in either case
         skin: how much further than the cutoff the neighbour list reaches, in Å. Short skins are
@@ -103,11 +109,14 @@ class So3kratesCalculator(Calculator):
     ) -> None:
         require(bool(np.isfinite(skin) and skin >= 0), "skin", skin, "a length in Å, 0 or more")
         if not isinstance(potential, Potential):
-            potential = Potential.load(potential)
+            potential = load_potential(potential)
         if long_cutoff is not None:
             potential = potential.with_long_cutoff(long_cutoff)
         if potential.config.has_charges:
             own = [*self.implemented_properties, "charges", "dipole"]
+            self.implemented_properties = own  # type: ignore[misc]
+        if isinstance(potential, Ensemble):
+            own = [*self.implemented_properties, "energy_std", "forces_std"]
             self.implemented_properties = own  # type: ignore[misc]
         self.potential = potential.astype(precision)
         self._dtype = self.potential.dtype
@@ -202,19 +211,18 @@ class So3kratesCalculator(Calculator):
         # plain numpy: the compiled function takes it along with less ado than a separate transfer
         moved = (atoms.positions - self._positions)[None].astype(self._dtype)
         batch = dataclasses.replace(self._batch, displacement=moved)
-        energy, forces, *stress = self.potential.predict_batch(batch, stress=periodic)
-        self.results = {
-            "energy": float(energy[0]) + self._shift,
-            "free_energy": float(energy[0]) + self._shift,
-            "forces": forces[0],
-        }
+        found = {k: v[0] for k, v in self.potential.found_in(batch, stress=periodic).items()}
+        if periodic:
+            found["stress"] = found["stress"][VOIGT]
+        energy = float(found["energy"]) + self._shift
+        self.results = found | {"energy": energy, "free_energy": energy}
+        if "energy_std" in found:
+            self.results["energy_std"] = float(found["energy_std"])
         if "energies" in properties:
             of_elements = self.potential.element_shift[atoms.numbers]
             self.results["energies"] = self.potential.atomic_energies(batch)[0] + of_elements
         if {"charges", "dipole"} & set(properties):
             self._add_charges(batch, atoms)
-        if periodic:
-            self.results["stress"] = stress[0][0][VOIGT]
 
     def _add_charges(self, batch: Batch, atoms: Atoms) -> None:
         charges = self.potential.properties_of(batch)["charges"][0]

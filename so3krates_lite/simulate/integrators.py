@@ -32,6 +32,21 @@ Motion = Literal["nve", "langevin", "nose-hoover", "npt"]
 LONGEST_STEP = 0.5  # Å in one time step; at 2000 K hydrogen moves 0.04 Å in 0.5 fs
 
 
+class Law(NamedTuple):
+    """What is compiled: which network gives the energy, of one or the mean of several whose
+    parameters lie stacked, and how it moves the atoms."""
+
+    config: ModelConfig
+    motion: Motion
+    is_ensemble: bool = False
+
+    def mean(self, function: Callable[[dict], Any], params: dict) -> Any:
+        """``function`` of the network's parameters, or its mean over the members."""
+        if not self.is_ensemble:
+            return function(params)
+        return jax.tree.map(lambda value: value.mean(axis=0), jax.lax.map(function, params))
+
+
 class Settings(NamedTuple):
     """Numbers of a run, in eV, Å, amu and ASE's unit of time; changing them compiles nothing."""
 
@@ -74,7 +89,7 @@ class Progress(NamedTuple):
     records: Records
 
 
-@partial(Compiled, static_argnames=("config", "motion", "freedom"))
+@partial(Compiled, static_argnames=("law", "freedom"))
 def begin(
     params: dict,
     momenta: Float[Any, "replicas atoms 3"],
@@ -82,8 +97,7 @@ def begin(
     keys: Any,
     listed: Listed,
     settings: Settings,
-    config: ModelConfig,
-    motion: Motion,
+    law: Law,
     freedom: int,
 ) -> Any:
     """States of jax-md's integrator where the pairs have just been listed, one per replica.
@@ -91,10 +105,10 @@ def begin(
     ``freedom`` is how many motions the thermostat is to heat: jax-md counts three for every atom,
     while the whole stands still and takes no heat.
     """
-    init, _ = _integrator(params, settings, config, motion)
+    init, _ = _integrator(params, settings, law)
 
     def one(momentum, key, own: Listed):
-        kind = {"npt": {"box": own.cell}, "nve": {"kT": settings.kT}}.get(motion, {})
+        kind = {"npt": {"box": own.cell}, "nve": {"kT": settings.kT}}.get(law.motion, {})
         state = init(key, own.positions, mass=masses, momenta=momentum, listed=own, **kind)
         for name in ("chain", "thermostat"):
             if hasattr(state, name):
@@ -105,26 +119,25 @@ def begin(
     return jax.vmap(one)(momenta, keys, listed)
 
 
-@partial(Compiled, static_argnames=("config", "motion", "every"), donate_argnames="progress")
+@partial(Compiled, static_argnames=("law", "every"), donate_argnames="progress")
 def advance(
     params: dict,
     progress: Progress,
     steps: Int[Any, ""],
     listed: Listed,
     settings: Settings,
-    config: ModelConfig,
-    motion: Motion,
+    law: Law,
     every: int,
 ) -> Progress:
     """Steps until there are ``steps``, the lists may miss a pair, or no replica is left.
 
     A replica whose atoms take impossible steps is left where it was before.
     """
-    _, apply = _integrator(params, settings, config, motion)
+    _, apply = _integrator(params, settings, law)
     step_all = jax.vmap(lambda state, own: apply(state, listed=own))
 
     def goes_on(now: Progress) -> Bool[Array, ""]:
-        return (now.step < steps) & jnp.any(now.alive) & _lists_hold(now, listed, settings, motion)
+        return (now.step < steps) & jnp.any(now.alive) & _lists_hold(now, listed, settings, law)
 
     def step(now: Progress) -> Progress:
         state = step_all(now.state, listed)
@@ -140,7 +153,7 @@ def advance(
         records = jax.lax.cond(
             count % every == 0,
             lambda: _recorded(
-                params, now.records, count // every - 1, state, listed, settings, config, motion
+                params, now.records, count // every - 1, state, listed, settings, law
             ),
             lambda: now.records,
         )
@@ -149,24 +162,22 @@ def advance(
     return jax.lax.while_loop(goes_on, step, progress)
 
 
-@partial(Compiled, static_argnames="config")
+@partial(Compiled, static_argnames="law")
 def energies(
-    params: dict, listed: Listed, settings: Settings, config: ModelConfig
+    params: dict, listed: Listed, settings: Settings, law: Law
 ) -> Float[Array, "replicas"]:
     """Of each replica where its pairs have just been listed, eV without shifts."""
     still = jnp.zeros_like(listed.positions)
-    return _energies(params, listed, still, jnp.ones(len(still)), settings, config)
+    return _energies(params, listed, still, jnp.ones(len(still)), settings, law)
 
 
-def _lists_hold(
-    now: Progress, listed: Listed, settings: Settings, motion: Motion
-) -> Bool[Array, ""]:
+def _lists_hold(now: Progress, listed: Listed, settings: Settings, law: Law) -> Bool[Array, ""]:
     """Whether every pair that the network reads is listed.
 
     In a cell that has grown or shrunk by a factor, two atoms which were not listed are now at least
     as far apart as lists reach, less what both have moved, times that factor.
     """
-    scale = _scale(now.state, listed, motion)
+    scale = _scale(now.state, listed, law)
     change = _moved(now.state, listed, scale)
     moved = jnp.sqrt((change**2).sum(-1)).max(-1)
     least = scale * (settings.listed_to[:, None] - 2 * moved)
@@ -174,11 +185,11 @@ def _lists_hold(
     return jnp.all(near | ~now.alive)
 
 
-def _scale(state: Any, listed: Listed, motion: Motion) -> Float[Array, "replicas"]:
+def _scale(state: Any, listed: Listed, law: Law) -> Float[Array, "replicas"]:
     """By which factor each cell has grown since pairs were listed."""
-    if motion != "npt":
+    if law.motion != "npt":
         return jnp.ones(len(listed.positions))
-    cells = _cells(state, listed, motion)
+    cells = _cells(state, listed, law)
     return jax.vmap(_growth)(cells, listed.cell)
 
 
@@ -186,8 +197,8 @@ def _growth(cell: Float[Array, "3 3"], before: Float[Array, "3 3"]) -> Float[Arr
     return jnp.cbrt(jnp.linalg.det(cell) / jnp.linalg.det(before))
 
 
-def _cells(state: Any, listed: Listed, motion: Motion) -> Float[Array, "replicas 3 3"]:
-    if motion != "npt":
+def _cells(state: Any, listed: Listed, law: Law) -> Float[Array, "replicas 3 3"]:
+    if law.motion != "npt":
         return listed.cell
     from jax_md.simulate import npt_box
 
@@ -208,36 +219,33 @@ def _recorded(
     state: Any,
     listed: Listed,
     settings: Settings,
-    config: ModelConfig,
-    motion: Motion,
+    law: Law,
 ) -> Records:
-    scale = _scale(state, listed, motion)
+    scale = _scale(state, listed, law)
     moved = _moved(state, listed, scale)
     return Records(
         records.positions.at[row].set(state.position),
         records.velocities.at[row].set(state.momentum / state.mass),
-        records.energy.at[row].set(_energies(params, listed, moved, scale, settings, config)),
-        records.cell.at[row].set(_cells(state, listed, motion)),
+        records.energy.at[row].set(_energies(params, listed, moved, scale, settings, law)),
+        records.cell.at[row].set(_cells(state, listed, law)),
     )
 
 
-def _integrator(
-    params: dict, settings: Settings, config: ModelConfig, motion: Motion
-) -> tuple[Callable, Callable]:
+def _integrator(params: dict, settings: Settings, law: Law) -> tuple[Callable, Callable]:
     """jax-md's pair of functions for one replica, whose forces take the argument ``listed``."""
     from jax_md import simulate
 
     def shift(position: Array, step: Array, **_: Any) -> Array:
         return position + step
 
-    forces = _forces(params, settings, config)
-    if motion == "nve":
+    forces = _forces(params, settings, law)
+    if law.motion == "nve":
         return simulate.nve(forces, shift, settings.time_step)
-    if motion == "langevin":
+    if law.motion == "langevin":
         return simulate.nvt_langevin(
             forces, shift, settings.time_step, settings.kT, settings.friction
         )
-    if motion == "nose-hoover":
+    if law.motion == "nose-hoover":
         return simulate.nvt_nose_hoover(
             forces, shift, settings.time_step, settings.kT, tau=settings.thermostat_time
         )
@@ -252,7 +260,7 @@ def _integrator(
         scale = _growth(box, listed.cell)
         moved = (position / scale - listed.positions)[None]
         grown = jnp.reshape(scale * perturbation, (1,))
-        return _energies(params, alone, moved, grown, settings, config)[0]
+        return _energies(params, alone, moved, grown, settings, law)[0]
 
     # Positions are in Å, not in shares of the box: then what jax-md does to them when the box
     # grows, R exp(x) + ..., is what it should be.
@@ -267,7 +275,7 @@ def _integrator(
     )
 
 
-def _forces(params: dict, settings: Settings, config: ModelConfig) -> Callable:
+def _forces(params: dict, settings: Settings, law: Law) -> Callable:
     """Forces (eV/Å) on one replica; under `jax.vmap` the network gets all of them as one batch."""
 
     def of_all(
@@ -276,7 +284,8 @@ def _forces(params: dict, settings: Settings, config: ModelConfig) -> Callable:
         dtype = np.dtype(jax.tree.leaves(params)[0].dtype)
         batch = listed.batch.replace(displacement=(position - listed.positions).astype(dtype))
         with precision_context(dtype):
-            F = in_passes(energy_and_forces)(params, batch, config)[1]
+            forces = in_passes(energy_and_forces)
+            F = law.mean(lambda one: forces(one, batch, law.config)[1], params)
         return unit * F.astype(position.dtype)
 
     # all that is traced comes as an argument: what jax-md compiles within must close over nothing
@@ -298,14 +307,19 @@ def _energies(
     moved: Float[Array, "replicas atoms 3"],
     scale: Float[Array, "replicas"],
     settings: Settings,
-    config: ModelConfig,
+    law: Law,
 ) -> Float[Array, "replicas"]:
     """Of atoms that have ``moved`` within the cell as listed, which then grew by a factor."""
     dtype = np.dtype(jax.tree.leaves(params)[0].dtype)
     moved, scale = moved.astype(dtype), scale.astype(dtype)[:, None, None]
     with precision_context(dtype):
-        vectors = pair_vectors(listed.batch.replace(displacement=moved), config)
+        vectors = pair_vectors(listed.batch.replace(displacement=moved), law.config)
         vectors = jax.tree.map(lambda leaf: leaf * scale, vectors)
         batch = listed.batch.replace(displacement=moved * scale, cell=listed.batch.cell * scale)
-        E = atomic_energies(params, batch, vectors, config, collect_for_reverse).sum(axis=1)
+        E = law.mean(
+            lambda one: atomic_energies(one, batch, vectors, law.config, collect_for_reverse).sum(
+                axis=1
+            ),
+            params,
+        )
     return settings.energy_scale * E.astype(listed.positions.dtype)

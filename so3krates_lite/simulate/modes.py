@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from so3krates_lite.ensemble import load_potential
 from so3krates_lite.errors import UserError, require
 from so3krates_lite.potential import Potential
 from so3krates_lite.simulate.dynamics import relax as relaxed
@@ -184,7 +185,7 @@ def vibrations(
 
     Args:
         atoms: the start
-        potential: a `Potential`, or its file or name
+        potential: a `Potential` or `Ensemble`, or its file or name
         relax: follow the forces to a minimum first; False: the structure is at one already
         fmax: the largest force that still counts as none, in eV/Å
         steps: of the relaxation, at most
@@ -195,7 +196,7 @@ def vibrations(
     """
     require_positive(fmax=fmax)
     if not isinstance(potential, Potential):
-        potential = Potential.load(potential)
+        potential = load_potential(potential)
     potential = potential.astype("float64")
     if atoms.constraints:
         raise UserError("Atoms with constraints have other modes: remove the constraints.")

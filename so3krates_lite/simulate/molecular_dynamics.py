@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
+from so3krates_lite.ensemble import load_potential
 from so3krates_lite.errors import UserError, require
 from so3krates_lite.potential import Potential
 from so3krates_lite.runtime.settings import precision_context
@@ -63,7 +64,7 @@ def run_md(
 
     Args:
         atoms: the start of all replicas, or a list with one for each, such as the ends of others
-        potential: a `Potential`, or its file or name
+        potential: a `Potential` or `Ensemble`, or its file or name
         steps: how many time steps to take
         ensemble: "nve", constant energy; "nvt", constant temperature; "npt", constant temperature
             and pressure, by a cell that grows and shrinks evenly
@@ -93,7 +94,7 @@ def run_md(
         UserError: an impossible argument, a checkpoint of another run, or an explosion
     """
     if not isinstance(potential, Potential):
-        potential = Potential.load(potential)
+        potential = load_potential(potential)
     potential = potential.astype(precision)
     require_positive(steps=steps, time_step_fs=time_step_fs, every=every)
     require_positive(friction_per_fs=friction_per_fs, relaxation_fs=relaxation_fs, skin=skin)

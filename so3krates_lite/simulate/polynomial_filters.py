@@ -19,6 +19,7 @@ from jaxtyping import Float
 
 from so3krates_lite.basis import decay_of, filter_basis
 from so3krates_lite.config import So3kratesConfig
+from so3krates_lite.ensemble import Ensemble
 from so3krates_lite.errors import UserError, require
 from so3krates_lite.filters import FilterMLP
 from so3krates_lite.potential import Potential
@@ -69,6 +70,10 @@ def fit_filters(potential: Potential, polynomials: int = 64) -> tuple[Potential,
     require(whole, "polynomials", polynomials, "a whole number, 2 or more")
     polynomials = int(polynomials)
 
+    if isinstance(potential, Ensemble):
+        raise UserError(
+            "fit_filters takes one network: pass one of the ensemble, such as ensemble.member(0)."
+        )
     layers, fits = dict(potential.params["layers"]), []
     decay = decay_of(config)
     within = np.linspace(np.exp(-decay * config.cutoff), 1, 2001)

@@ -45,6 +45,8 @@ class TrainConfig:
         refit_shift: where training begins from a potential, fit the energy zero of each element
             anew, for other molecules or another level of theory
         stop_patience: stop after this many validations without improvement; 0: never
+        members: how many networks are trained side by side, from the seeds ``seed``, ``seed + 1``,
+            …; more than one: the result is an `Ensemble`
         seed: of the initial weights and of the order of frames
         precision: "float32" or "float64"
     """
@@ -66,6 +68,7 @@ class TrainConfig:
     train_only: tuple[str, ...] = ()
     refit_shift: bool = False
     stop_patience: int = 0
+    members: int = 1
     seed: int = 0
     precision: str = "float32"
 
@@ -76,7 +79,8 @@ class TrainConfig:
         require(self.optimiser in known, "optimiser", self.optimiser, f"one of {known}")
         if self.learning_rate is None:
             object.__setattr__(self, "learning_rate", rates[self.optimiser])
-        for name in ("epochs", "batch_size", "learning_rate", "clip_norm", "plateau_patience"):
+        above = ("epochs", "batch_size", "learning_rate", "clip_norm", "plateau_patience")
+        for name in (*above, "members"):
             value = getattr(self, name)
             require(0 < value < math.inf, name, value, "a finite number above 0")
         require(

@@ -25,6 +25,7 @@ import numpy as np
 
 from so3krates_lite.config import ModelConfig
 from so3krates_lite.datasets.splits import Split
+from so3krates_lite.ensemble import load_potential
 from so3krates_lite.errors import UserError
 from so3krates_lite.potential import Potential
 from so3krates_lite.runtime import files
@@ -95,7 +96,7 @@ class RunFolder:
     def start(self) -> Potential | None:
         """The potential that the run began from, if it was not a random one."""
         path = self.path / "start.safetensors"
-        return Potential.load(path) if path.is_file() else None
+        return load_potential(path) if path.is_file() else None
 
     def split(self) -> Split:
         return Split.load(self.path / "split.npz")
@@ -112,13 +113,13 @@ class RunFolder:
         writer.writerows(rows)
         files.write_atomically(self.path / "metrics.csv", text.getvalue().encode())
 
-    def save_state(self, state: Any, counters: dict[str, float]) -> None:
+    def save_state(self, state: Any, counters: dict[str, Any]) -> None:
         """The device state (a pytree) and the host's counters after an epoch."""
         leaves = jax.tree.leaves(jax.device_get(state))
         arrays = {f"{k:04d}": np.asarray(leaf) for k, leaf in enumerate(leaves)}
         files.save_arrays(self.state, STATE_KIND, STATE_VERSION, arrays, counters)
 
-    def load_state(self, like: Any) -> tuple[Any, dict[str, float]]:
+    def load_state(self, like: Any) -> tuple[Any, dict[str, Any]]:
         """State and counters in the structure of ``like``."""
         arrays, counters = files.load_arrays(self.state, STATE_KIND, STATE_VERSION)
         wanted = self.configuration()[1].optimiser

@@ -12,6 +12,7 @@ from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.datasets import load
 from so3krates_lite.errors import UserError
 from so3krates_lite.experiments import learning_curves as lc
+from so3krates_lite.experiments.points import read_points
 from so3krates_lite.training.progress import Silent
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -105,7 +106,7 @@ def test_a_small_set_is_repeated_and_nothing_else_is_seen(ethanol):
 
 def test_results_are_kept_and_not_made_again(made, ethanol):
     points, path = made
-    read, facts = lc.read_points(path)
+    read, facts = read_points(path, lc.LearningPoint)
     for one, other in zip(points, read, strict=True):
         assert one.data == other.data
         numbers = [{k: v for k, v in asdict(p).items() if k != "data"} for p in (one, other)]
@@ -127,8 +128,8 @@ def test_results_of_other_settings_are_refused(made, ethanol):
 def test_a_file_that_holds_no_curves_is_refused(tmp_path, text):
     path = tmp_path / "points.csv"
     path.write_text(text)
-    with pytest.raises(UserError, match="holds no learning curves"):
-        lc.read_points(path)
+    with pytest.raises(UserError, match="holds no results"):
+        read_points(path, lc.LearningPoint)
 
 
 def test_what_is_bundled_is_complete_and_says_how_it_came_about():
@@ -179,5 +180,5 @@ def test_the_command_trains_and_keeps(tmp_path, capsys, monkeypatch):
     assert main([*command, "--highest", "2", "--steps", "2", "--test", "10"]) == 0
     printed = capsys.readouterr().out
     assert "force MAE" in printed and "learning_curves.csv" in printed
-    points, _ = lc.read_points(tmp_path / "learning_curves.csv")
+    points, _ = read_points(tmp_path / "learning_curves.csv", lc.LearningPoint)
     assert [(p.highest_degree, p.train_frames) for p in points] == [(2, 20)]

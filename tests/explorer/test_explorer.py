@@ -7,14 +7,16 @@ import json
 
 import numpy as np
 import pytest
-from small import small_config, small_potential
+from small import molecule, random_parameters, small_config, small_potential
 from synthetic import ethanol_record, told_record
 
 from so3krates_lite.config import GeomAttConfig
 from so3krates_lite.datasets import load
+from so3krates_lite.ensemble import Ensemble
 from so3krates_lite.errors import UserError
 from so3krates_lite.explorer import app, diagnosis, drawing, panel, questions
 from so3krates_lite.explorer.state import ViewState, after_pick
+from so3krates_lite.potential import Potential
 from so3krates_lite.record import wording
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -220,6 +222,34 @@ def test_atoms_are_coloured_by_partial_charge_where_there_are_charges(record, st
         dataclasses.replace(state, colour="mass").checked(record)
     assert app.Explorer(charged).controls["colour"].layout.display is None
     assert app.Explorer(record).controls["colour"].layout.display == "none"
+
+
+def test_atoms_are_coloured_by_the_deviation_of_an_ensemble(record, state):
+    by_deviation = dataclasses.replace(state, colour="deviation")
+    assert by_deviation.checked(record).colour == "element"  # one network knows none
+    std = np.zeros(record.numbers.shape)
+    std[0, :9] = [0.1, 0.2, 0.05, 0.0, 0.3, 0.1, 0.1, 0.1, 0.15]
+    uncertain = dataclasses.replace(record, forces_std=std)
+    assert by_deviation.checked(uncertain) == by_deviation
+    colours = np.array(drawing.atom_colours(uncertain, by_deviation))
+    away = np.abs(colours - drawing.GREY).sum(axis=1)
+    assert (np.argsort(away, kind="stable") == np.argsort(std[0, :9], kind="stable")).all()
+    assert away[3] < 1e-12 and len(np.unique(away.round(12))) == len(np.unique(std))
+    told = drawing.sentence(uncertain, by_deviation)
+    assert "most for H4 with 0.3 eV/Å" in told
+    choices = app.Explorer(uncertain).controls["colour"]
+    assert choices.options == ("element", "deviation") and choices.layout.display is None
+
+
+def test_the_explorer_of_an_ensemble_shows_a_member_and_asks_it():
+    config = small_config(sphc_start="smooth")
+    members = [Potential(config, random_parameters(config, seed)) for seed in (0, 1)]
+    opened = app.explore(Ensemble.of(members), molecule(5, 0))
+    expected = members[0].attention(molecule(5, 0))
+    assert np.array_equal(opened.record.feature.coefficient, expected.feature.coefficient)
+    assert (opened.record.forces_std > 0).all()
+    assert type(opened.potential) is Potential
+    assert opened.controls["colour"].options == ("element", "deviation")
 
 
 def test_the_molecule_s_tubes_are_the_shown_pairs_by_name(record, state):

@@ -15,8 +15,9 @@ import pytest
 from ase import Atoms
 from small import deviation
 
+from so3krates_lite.ensemble import load_potential
 from so3krates_lite.errors import UserError
-from so3krates_lite.potential import Potential, load_potential
+from so3krates_lite.potential import Potential
 from so3krates_lite.published.so3lr import CONFIG
 from so3krates_lite.simulate.calculator import So3kratesCalculator
 from so3krates_lite.simulate.polynomial_filters import fit_filters

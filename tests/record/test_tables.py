@@ -13,6 +13,7 @@ from synthetic import (
     ethanol_record,
     permuted,
     thinned,
+    uncertain,
 )
 
 from so3krates_lite.errors import UserError
@@ -23,6 +24,7 @@ RECORDS = {
     "local": lambda: ethanol_record(frames=2, padding=2),
     "spherical": lambda: ethanol_record(frames=2, spherical=True),
     "charged": lambda: charged(ethanol_record(frames=2, padding=2)),
+    "uncertain": lambda: uncertain(ethanol_record(frames=2, padding=2)),
     "correlation": correlation_record,
     "without pairs": lambda: thinned(ethanol_record(), np.zeros(0, int)),
 }

@@ -10,8 +10,9 @@ from ase.constraints import FixAtoms
 from ase.vibrations import Vibrations as FiniteDifferences
 
 from so3krates_lite.config import So3kratesConfig
+from so3krates_lite.ensemble import load_potential
 from so3krates_lite.errors import UserError
-from so3krates_lite.potential import Potential, load_potential
+from so3krates_lite.potential import Potential
 from so3krates_lite.simulate.calculator import So3kratesCalculator
 from so3krates_lite.simulate.dynamics import relax
 from so3krates_lite.simulate.modes import (

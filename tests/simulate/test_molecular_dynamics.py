@@ -11,8 +11,9 @@ import pytest
 from ase import Atoms, units
 from ase.constraints import FixAtoms
 from jax_md import simulate
-from small import PHYSICS, small_config, small_potential
+from small import PHYSICS, random_parameters, small_config, small_potential
 
+from so3krates_lite.ensemble import Ensemble
 from so3krates_lite.errors import UserError
 from so3krates_lite.potential import Potential
 from so3krates_lite.runtime.settings import precision_context
@@ -42,6 +43,9 @@ def potential() -> Potential:
     """Forces of a few eV/Å, as molecules have them."""
     config = small_config(degrees=(1,), variant="smooth", layers=1)
     return dataclasses.replace(small_potential(config), energy_scale=0.3)
+
+
+OTHER = random_parameters(small_config(degrees=(1,), variant="smooth", layers=1), seed=9)
 
 
 @pytest.fixture
@@ -202,6 +206,15 @@ def test_single_precision_conserves_energy_as_double_does(potential):
     assert np.ptp(double.frames.energy) / 4 * 1e3 > 50 * double.largest_deviation
     assert single.largest_deviation < 1.2 * double.largest_deviation
     assert single.frames.positions.dtype == np.float64
+
+
+def test_an_ensemble_moves_by_its_mean_force(potential):
+    together = Ensemble.of([potential, dataclasses.replace(potential, params=OTHER)])
+    settings = {"steps": 20, "temperature_K": None, "every": 10}
+    (run,) = run_md(moving(MOLECULE), together, **settings)
+    reference = run_nve(moving(MOLECULE), together, **settings)
+    assert np.abs(run.frames.positions - reference.frames.positions).max() < 1e-7
+    assert np.abs(run.frames.energy - together.predict(run.frames).energy).max() < 1e-10
 
 
 def test_far_pairs_and_images_are_listed_too():

@@ -32,7 +32,7 @@ from so3krates_lite.runtime import files
 from so3krates_lite.runtime.settings import Compiled
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.training import TrainConfig, loop, train
-from so3krates_lite.training.loop import TrainingDiverged
+from so3krates_lite.training.checks import TrainingDiverged
 from so3krates_lite.training.muon import orthogonalised
 from so3krates_lite.training.progress import NotebookProgress, Silent, TerminalProgress
 from so3krates_lite.training.run import STATE_KIND, STATE_VERSION, RunFolder
