@@ -116,14 +116,15 @@ class Ensemble(Potential):
         )
 
     @cached_property
-    def _stacked(self) -> dict:
+    def stacked_params(self) -> dict:
+        """The parameters of all members where they are computed with, moved there once."""
         with precision_context(self.dtype):
             return jax.device_put(self.params)
 
     def _of_each(self, program: Compiled, batch: Batch) -> Any:
         """What each member returns, on a leading axis, in float64."""
         with precision_context(self.dtype):
-            found = _of_members(program.function)(self._stacked, batch, self.config)
+            found = _of_members(program.function)(self.stacked_params, batch, self.config)
         return jax.tree.map(lambda value: np.asarray(value, np.float64), found)
 
     def computed(self, program: Compiled, batch: Batch) -> Any:
@@ -150,6 +151,18 @@ class Ensemble(Potential):
             "forces_std": forces.std(axis=0, ddof=1),
         }
 
+    def hessian_product(
+        self, frame: Frames, directions: Float[np.ndarray, "directions atoms 3"]
+    ) -> Float[np.ndarray, "directions atoms 3"]:
+        """Of the mean energy; as of `Potential`."""
+        members = (self.member(k) for k in range(len(self)))
+        return np.mean([one.hessian_product(frame, directions) for one in members], axis=0)
+
+    def dipole_derivatives(self, frame: Frames) -> Float[np.ndarray, "3 atoms 3"]:
+        """Of the mean dipole; as of `Potential`."""
+        members = (self.member(k) for k in range(len(self)))
+        return np.mean([one.dipole_derivatives(frame) for one in members], axis=0)
+
     def attention(
         self, frames: Frames, *, member: int = 0, allow_unknown_elements: bool = False
     ) -> AttentionRecord:
@@ -169,7 +182,7 @@ def atomic_deviation(
 
 
 def load_potential(
-    path: str | PathLike, *, long_cutoff: float | None = None, ewald: bool = False
+    path: str | PathLike, *, long_cutoff: float | None = None, ewald: bool | None = None
 ) -> Potential:
     """A `Potential` or `Ensemble`: from a file, a run folder, or the name of a bundled or fetched
     model.
@@ -178,10 +191,11 @@ def load_potential(
         path: file, folder or name
         long_cutoff: reach of electrostatics and dispersion, Å; None: the model's own, for SO3LR
             all pairs
-        ewald: sum electrostatics over all images of a cell instead of cutting it off
+        ewald: whether electrostatics sums over all images of a cell instead of being cut off;
+            None: the model's own
     """
     found = potential_file(path)
     potential = (Ensemble if files.kind_of(found) == Ensemble.kind else Potential).load(found)
-    if long_cutoff is None and not ewald:
+    if long_cutoff is None and ewald is None:
         return potential
-    return potential.with_long_cutoff(long_cutoff, ewald=ewald)
+    return potential.with_long_cutoff(long_cutoff or potential.config.long_cutoff, ewald=ewald)

@@ -23,6 +23,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float, Int, Num
 
 from so3krates_lite.config import ModelConfig
+from so3krates_lite.curvature import dipole_derivatives, hessian_along
 from so3krates_lite.embedding import N_ELEMENTS
 from so3krates_lite.energies import (
     ARCHITECTURES,
@@ -187,14 +188,17 @@ class Potential:
         """What `note_unread` has said."""
         return set()
 
-    def with_long_cutoff(self, long_cutoff: float | None, *, ewald: bool = False) -> Potential:
+    def with_long_cutoff(
+        self, long_cutoff: float | None, *, ewald: bool | None = None
+    ) -> Potential:
         """The same with another reach of electrostatics and dispersion.
 
         Energies depend on it: compare only what was computed with one and the same.
 
         Args:
             long_cutoff: in Å; None: all pairs
-            ewald: sum electrostatics over all images of a cell instead, see `physics`
+            ewald: whether electrostatics sums over all images of a cell instead, see `physics`;
+                None: as before
 
         Raises:
             UserError: the model has no far pairs, or the length is not positive
@@ -205,6 +209,9 @@ class Potential:
                 f"its cutoff of {self.config.cutoff:g} Å: leave it out."
             )
         config: Any = self.config
+        if not config.reads_far_pairs:
+            return self
+        ewald = config.ewald if ewald is None else ewald
         config = dataclasses.replace(config, long_cutoff=long_cutoff, ewald=ewald)
         return dataclasses.replace(self, config=config)
 
@@ -215,10 +222,10 @@ class Potential:
             return
         charge = 0 if frames.total_charge is None else frames.total_charge
         odd = np.flatnonzero((frames.numbers.sum(axis=1) - charge) % 2)
-        told = []
-        if frames.total_charge is None:
+        told, read = [], electrons_read(self.config)
+        if frames.total_charge is None and read["total_charge"]:
             told.append('The structures state no total charge: 0 is assumed (atoms.info["charge"])')
-        if len(odd) and frames.spin_multiplicity is None and self.config.spin_embedding:
+        if len(odd) and frames.spin_multiplicity is None and read["spin_multiplicity"]:
             told.append(
                 f"Frame {odd[0]} has an odd number of electrons, as ions and radicals have, but "
                 f'states no spin: a singlet is assumed (atoms.info["spin_multiplicity"])'
@@ -326,6 +333,63 @@ class Potential:
                 record, vectors = jax.device_get(_recorded(self.device_params, batch, self.config))
             parts.append(record_of(frames[index], batch, record, vectors, self.config))
         return joined(parts, [index for index, _ in batches])
+
+    def hessian(self, frame: Frames) -> Float[np.ndarray, "atoms 3 atoms 3"]:
+        """Second derivatives of the energy, d2E / dR_i dR_j, in eV/Å^2.
+
+        Exact, by automatic differentiation, a few columns at a time (see `curvature`). It is
+        symmetric up to rounding; float64 is meant (``potential.astype("float64")``). Of large
+        structures, products with single directions may be enough: `hessian_product`.
+
+        Args:
+            frame: one structure
+
+        Raises:
+            UserError: several frames, or an element that the training data did not hold
+        """
+        atoms = int(frame.n_atoms[0])
+        columns = self.hessian_product(frame, np.eye(3 * atoms).reshape(-1, atoms, 3))
+        return columns.reshape(atoms, 3, atoms, 3)
+
+    def hessian_product(
+        self, frame: Frames, directions: Float[np.ndarray, "directions atoms 3"]
+    ) -> Float[np.ndarray, "directions atoms 3"]:
+        """The Hessian of one frame times each of ``directions``: how minus the forces (eV/Å) change
+        per Å along them.
+
+        Args, Raises: as of `hessian`
+        """
+        batch = self._lone(frame)
+        with precision_context(self.dtype):
+            directions = np.asarray(directions, self.dtype)
+            found = hessian_along(self.device_params, batch, directions, self.config)
+        return np.asarray(found, np.float64) * self.energy_scale
+
+    def dipole_derivatives(self, frame: Frames) -> Float[np.ndarray, "3 atoms 3"]:
+        """How the dipole of one frame follows its atoms, d mu / dR_j in e.
+
+        Raises:
+            UserError: as `hessian`, and for a model without charges or a periodic frame
+        """
+        if not self.config.has_charges:
+            raise UserError(
+                "This potential has no charges, so no dipole either: load one that has, such as "
+                "so3lr."
+            )
+        if frame.is_periodic:
+            raise UserError("A periodic structure has no dipole: give a molecule.")
+        batch, positions = self._lone(frame), frame.trimmed().positions[0].astype(self.dtype)
+        with precision_context(self.dtype):
+            found = dipole_derivatives(self.device_params, batch, positions, self.config)
+        return np.asarray(found, np.float64)
+
+    def _lone(self, frame: Frames) -> Batch:
+        """A batch of the one frame, without padded atoms."""
+        if len(frame) != 1:
+            raise UserError(f"One frame is needed, and {len(frame)} were given: choose one.")
+        self.check_elements(frame.numbers)
+        self.note_assumed(frame)
+        return make_batch(frame.trimmed(), self.config, spare=True, dtype=self.dtype)
 
     def properties_of(self, batch: Batch) -> dict[str, Float[np.ndarray, "graphs atoms"]]:
         """What `properties` is made of: energies (eV) by term, "charges" and "ratios", if any."""

@@ -19,6 +19,10 @@ from so3krates_lite.errors import UserError
 
 _ELEMENTARY_CHARGE = 1.602176634e-19  # C, exact
 _AVOGADRO = 6.02214076e23  # 1/mol, exact
+_PLANCK = 6.62607015e-34  # J s, exact
+_LIGHT = 299792458.0  # m/s, exact
+_DALTON = 1.66053906660e-27  # kg
+_VACUUM = 8.8541878128e-12  # F/m
 
 HARTREE = 27.211386245988  # eV
 BOHR = 0.529177210903  # Å
@@ -26,6 +30,13 @@ KJ_PER_MOL = 1e3 / (_AVOGADRO * _ELEMENTARY_CHARGE)  # eV
 KCAL_PER_MOL = 4.184 * KJ_PER_MOL  # eV
 BOLTZMANN = 1.380649e-23 / _ELEMENTARY_CHARGE  # eV/K
 GPA = 1e9 * 1e-30 / _ELEMENTARY_CHARGE  # eV/Å³
+WAVENUMBER = 100 * _PLANCK * _LIGHT / _ELEMENTARY_CHARGE  # eV, a quantum of 1/cm
+# 1/cm of a spring of 1 eV/Å² on 1 amu, omega / (2 pi c)
+MODE_WAVENUMBER = (_ELEMENTARY_CHARGE / _DALTON) ** 0.5 * 1e10 / (2 * np.pi * 100 * _LIGHT)
+# km/mol of a mode with |d mu / dQ|² of 1 e²/amu, N_A / (12 eps_0 c²)
+IR_INTENSITY = 1e-3 * _AVOGADRO * _ELEMENTARY_CHARGE**2 / (12 * _VACUUM * _LIGHT**2 * _DALTON)
+PER_FS = 1e15 / (100 * _LIGHT)  # 1/cm, of a swing that takes 1 fs
+AMU_A2_FS2 = _DALTON * 1e10 / _ELEMENTARY_CHARGE  # eV, of 1 amu (Å/fs)²
 
 ENERGY_UNITS: dict[str, float] = {  # in eV
     "eV": 1.0,

@@ -12,7 +12,7 @@ from small import PHYSICS, deviation, molecule, random_parameters, small_config,
 
 from so3krates_lite.ensemble import Ensemble, atomic_deviation, load_potential
 from so3krates_lite.errors import UserError
-from so3krates_lite.interpret.switching import sensitivity
+from so3krates_lite.interpret.switching import switch_off
 from so3krates_lite.potential import Potential
 from so3krates_lite.simulate.calculator import So3kratesCalculator
 from so3krates_lite.simulate.dynamics import run_nve
@@ -132,9 +132,15 @@ def test_deviation_of_an_atom_does_not_turn_with_the_molecule():
 
 def test_what_looks_into_one_network_asks_for_a_member():
     with pytest.raises(UserError, match=r"take one of them, such as ensemble\.member\(0\)"):
-        sensitivity(ENSEMBLE, FRAMES[0])
+        switch_off(ENSEMBLE, FRAMES[0])
     with pytest.raises(UserError, match="fit_filters takes one network"):
         fit_filters(ENSEMBLE)
+
+
+def test_second_derivatives_are_those_of_the_mean_energy():
+    each = [ENSEMBLE.member(k).hessian(FRAMES[0]) for k in range(len(ENSEMBLE))]
+    found = ENSEMBLE.hessian(FRAMES[0])
+    assert np.abs(found - np.mean(each, axis=0)).max() < 1e-5 * np.abs(found).max()
 
 
 def test_random_members_are_those_of_their_seeds():

@@ -22,6 +22,7 @@ FLOORS = (
     {"model", "geomatt"},
     {"record"},
     {"energies", "drawing"},
+    {"curvature"},
     {"potential"},
     {"ensemble"},
     {"interpret", "simulate", "training", "report", "published"},

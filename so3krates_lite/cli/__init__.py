@@ -1,4 +1,4 @@
-"""The command line: train, evaluate, predict, look at attention, compare models, handle data.
+"""The command line: train, evaluate, predict, simulate, look at attention, compare, handle data.
 
 Each command is a thin layer over the Python function of the same name. A user's mistake ends in one
 sentence on standard error and exit status 2; anything else is a bug and shows its trace.
@@ -17,6 +17,7 @@ from so3krates_lite import __version__
 from so3krates_lite.cli.data import add_data
 from so3krates_lite.cli.experiment import add_experiment
 from so3krates_lite.cli.explore import add_explore
+from so3krates_lite.cli.simulate import add_md, add_stability, add_vibrations
 from so3krates_lite.cli.training import add_train
 from so3krates_lite.cli.use import add_attention, add_demo, add_evaluate, add_predict
 from so3krates_lite.errors import UserError
@@ -78,6 +79,9 @@ def build_parser() -> argparse.ArgumentParser:
     add_predict(commands)
     add_attention(commands)
     add_explore(commands)
+    add_vibrations(commands)
+    add_md(commands)
+    add_stability(commands)
     add_experiment(commands)
     add_data(commands)
     add_demo(commands)

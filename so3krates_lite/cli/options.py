@@ -65,7 +65,7 @@ def load_model(options: argparse.Namespace) -> Potential:
     """The potential that the arguments of `add_model_and_data` name."""
     from so3krates_lite.ensemble import load_potential
 
-    reach = {"long_cutoff": options.long_cutoff, "ewald": options.ewald}
+    reach = {"long_cutoff": options.long_cutoff, "ewald": options.ewald or None}
     return load_potential(options.model, **reach)
 
 

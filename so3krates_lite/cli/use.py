@@ -124,7 +124,7 @@ def _predict(options: argparse.Namespace) -> None:
     from so3krates_lite.datasets.frames_file import save_frames, write_atoms
 
     predicted.check_prefix(options.prefix)
-    _check_form(options.out)
+    check_form(options.out)
     potential = load_model(options)
     frames, given = load_data_with_structures(options)
     prediction = potential.predict(frames, stress=options.stress)
@@ -148,7 +148,8 @@ def _predict(options: argparse.Namespace) -> None:
     print(f"{len(frames)} structures with {names} (eV, Å, e), {own}: {options.out}")
 
 
-def _check_form(path: Path) -> None:
+def check_form(path: Path) -> None:
+    """Refuse a name that says no form which holds energies and forces."""
     from ase.io.formats import UnknownFileTypeError, filetype
 
     try:

@@ -161,11 +161,15 @@ class Topology:
             bonded, STRETCHED * distance, FORMED * contact, np.triu_indices(len(atoms), 1)
         )
 
+    def wrong(
+        self, positions: Float[np.ndarray, "*frames atoms 3"]
+    ) -> Bool[np.ndarray, "*frames pairs"]:
+        """Which pairs are broken bonds or new ones."""
+        i, j = self.pairs
+        distance = np.linalg.norm(positions[..., i, :] - positions[..., j, :], axis=-1)
+        broken = self.bonded[i, j] & (distance > self.longest[i, j])
+        return broken | (~self.bonded[i, j] & (distance < self.shortest[i, j]))
+
     def intact(self, positions: Float[np.ndarray, "atoms 3"]) -> bool:
         """Whether every bond holds and no new one has formed."""
-        i, j = self.pairs
-        distance = np.linalg.norm(positions[i] - positions[j], axis=-1)
-        bonded = self.bonded[i, j]
-        broken = bonded & (distance > self.longest[i, j])
-        formed = ~bonded & (distance < self.shortest[i, j])
-        return not (broken | formed).any()
+        return not self.wrong(positions).any()

@@ -14,13 +14,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from so3krates_lite.config import ModelConfig
-from so3krates_lite.energies import Switches, energy, energy_and_forces
+from so3krates_lite.energies import Switches, energy_and_forces
 from so3krates_lite.errors import UserError
 from so3krates_lite.potential import Potential
 from so3krates_lite.record.blocks import BLOCKS
@@ -135,10 +133,7 @@ def sensitivity(potential: Potential, frame: Frames) -> Float[np.ndarray, "atoms
     It is symmetric: both are the same second derivative of the energy.
     """
     _one(frame)
-    batch = make_batch(frame, potential.config, dtype=potential.dtype)
-    with precision_context(potential.dtype):
-        hessian = np.asarray(_hessian(potential.device_params, batch, potential.config), np.float64)
-    return potential.energy_scale * np.sqrt((hessian**2).sum(axis=(1, 3)))
+    return np.sqrt((potential.hessian(frame) ** 2).sum(axis=(1, 3)))
 
 
 def _one(frame: Frames) -> int:
@@ -200,11 +195,3 @@ def _chosen(name: str, index: int | None, size: int) -> list[int]:
 @partial(Compiled, static_argnames="config")
 def _switched(params: dict, batch: Batch, switches: Switches, config: ModelConfig):
     return energy_and_forces(params, batch, config, switches)
-
-
-@partial(Compiled, static_argnames="config")
-def _hessian(params: dict, batch: Batch, config: ModelConfig) -> Float[Array, "atoms 3 atoms 3"]:
-    def of(moved: Float[Array, "1 atoms 3"]) -> Float[Array, ""]:
-        return jnp.sum(energy(params, batch.replace(displacement=moved), config))
-
-    return jax.hessian(of)(batch.displacement)[0, :, :, 0]

@@ -61,6 +61,12 @@ from so3krates_lite.lessons.training import (
     check_whole_walkers,
     check_work_slope,
 )
+from so3krates_lite.lessons.using import (
+    check_force_deviation,
+    check_kinetic_temperature,
+    check_spring_wavenumber,
+    check_zero_point_energy,
+)
 
 __all__ = [
     "RIGHT",
@@ -78,11 +84,13 @@ __all__ = [
     "check_electrostatic_energy",
     "check_far_twins",
     "check_first_degree",
+    "check_force_deviation",
     "check_force_error",
     "check_frames_needed",
     "check_geometric_message",
     "check_gradient_to_force",
     "check_invariance_test",
+    "check_kinetic_temperature",
     "check_length_from_angles",
     "check_listened",
     "check_listener",
@@ -105,8 +113,10 @@ __all__ = [
     "check_smoother_cutoff",
     "check_softmax_weights",
     "check_spread_missing",
+    "check_spring_wavenumber",
     "check_turn_about_z",
     "check_whole_walkers",
     "check_without",
     "check_work_slope",
+    "check_zero_point_energy",
 ]

@@ -1,4 +1,4 @@
-"""A potential put to use: ASE's calculator, relaxation, dynamics, quicker filters."""
+"""A potential put to use: ASE's calculator, relaxation, vibrations, dynamics, quicker filters."""
 
 from so3krates_lite.runtime.faces import face
 
@@ -7,7 +7,12 @@ __getattr__, __dir__, __all__ = face(
     {
         "So3kratesCalculator": "calculator",
         "fit_filters": "polynomial_filters",
+        "infrared_spectrum": "spectra",
+        "power_spectrum": "spectra",
         "relax": "dynamics",
+        "run_md": "molecular_dynamics",
         "run_nve": "dynamics",
+        "measure_stability": "stability",
+        "vibrations": "modes",
     },
 )

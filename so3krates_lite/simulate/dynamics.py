@@ -56,6 +56,8 @@ class Dynamics:
     time: Float[np.ndarray, "frames"]  # fs
     kinetic_energy: Float[np.ndarray, "frames"]  # eV
     temperature: Float[np.ndarray, "frames"]  # K, of the degrees of freedom that can move
+    velocities: Float[np.ndarray, "frames atoms 3"]  # Å/fs
+    exploded: str | None = None  # what happened, where the run ended before its time
 
     @property
     def total_energy_per_atom(self) -> Float[np.ndarray, "frames"]:
@@ -109,7 +111,7 @@ def relax(
 
     if optimiser not in ("BFGS", "FIRE"):
         raise UserError(f"optimiser = {optimiser!r} is not known: choose BFGS or FIRE.")
-    _require_positive(fmax=fmax, smax=smax)
+    require_positive(fmax=fmax, smax=smax)
     require(bool(np.isfinite(pressure)), "pressure", pressure, "a number, in eV/Å³")
     if pressure and not cell:
         raise UserError("pressure moves nothing but a cell: pass cell=True with it.")
@@ -180,7 +182,7 @@ def run_nve(
     from ase.md.langevin import Langevin
     from ase.md.verlet import VelocityVerlet
 
-    _require_positive(steps=steps, time_step_fs=time_step_fs, every=every)
+    require_positive(steps=steps, time_step_fs=time_step_fs, every=every)
     if atoms.constraints:
         raise UserError("Atoms with constraints are not supported here: use ASE's dynamics itself.")
     if thermalise_steps and temperature_K is None:
@@ -188,18 +190,18 @@ def run_nve(
     moving = _with_calculator(atoms, potential)
     rng = np.random.default_rng(seed)
     if temperature_K is not None:
-        _require_positive(temperature_K=temperature_K)
+        require_positive(temperature_K=temperature_K)
         width = np.sqrt(moving.get_masses()[:, None] * BOLTZMANN * temperature_K)
         moving.set_momenta(width * rng.normal(size=(len(moving), 3)))
-        _bring_to_rest(moving)
+        bring_to_rest(moving)
     time_step = time_step_fs * units.fs
     if thermalise_steps:
         # fixcm: ASE's way of fixing the centre of mass does not sample correctly
         settings = {"friction": 0.01 / units.fs, "fixcm": False, "rng": rng}
         bath = Langevin(moving, time_step, temperature_K=temperature_K, **settings)
         bath.run(thermalise_steps)
-        _bring_to_rest(moving)
-    freedom = 3 * len(moving) - _rigid_motions(moving).shape[1]
+        bring_to_rest(moving)
+    freedom = 3 * len(moving) - rigid_motions(moving).shape[1]
     recorder = _Recorder(moving)
     newton = VelocityVerlet(moving, time_step)
     newton.attach(recorder, interval=every)
@@ -207,7 +209,9 @@ def run_nve(
     kinetic = np.array(recorder.kinetic_energy)
     time = np.arange(len(kinetic)) * every * time_step_fs
     temperature = 2 * kinetic / (BOLTZMANN * max(freedom, 1))
-    return Dynamics(moving, Frames.concatenate(recorder.parts), time, kinetic, temperature)
+    velocities = np.array(recorder.velocities) * units.fs
+    frames = Frames.concatenate(recorder.parts)
+    return Dynamics(moving, frames, time, kinetic, temperature, velocities)
 
 
 class _Recorder:
@@ -217,11 +221,13 @@ class _Recorder:
         self.atoms = atoms
         self.parts: list[Frames] = []
         self.kinetic_energy: list[float] = []
+        self.velocities: list[np.ndarray] = []
 
     def __call__(self) -> None:
         self.atoms.get_potential_energy()  # known by now, but not every calculator keeps it
         self.parts.append(Frames.from_atoms(self.atoms))
         self.kinetic_energy.append(self.atoms.get_kinetic_energy())
+        self.velocities.append(self.atoms.get_velocities())
 
 
 def _with_calculator(atoms: Atoms, potential: Source) -> Atoms:
@@ -235,7 +241,7 @@ def _with_calculator(atoms: Atoms, potential: Source) -> Atoms:
     return moving
 
 
-def _rigid_motions(atoms: Atoms) -> Float[np.ndarray, "components motions"]:
+def rigid_motions(atoms: Atoms) -> Float[np.ndarray, "components motions"]:
     """Motions of the whole: three and, for molecules, a turn about each axis with inertia.
 
     An orthonormal basis of momenta over the square root of mass.
@@ -249,15 +255,15 @@ def _rigid_motions(atoms: Atoms) -> Float[np.ndarray, "components motions"]:
     return basis[:, : np.count_nonzero(size > 1e-4 * size.max())]
 
 
-def _bring_to_rest(atoms: Atoms) -> None:
+def bring_to_rest(atoms: Atoms) -> None:
     """Take out the motion of the whole; all other motion stays as drawn."""
     root = np.sqrt(atoms.get_masses()[:, None])
-    rigid = _rigid_motions(atoms)
+    rigid = rigid_motions(atoms)
     momenta = (atoms.get_momenta() / root).ravel()
     momenta = momenta - rigid @ (rigid.T @ momenta)
     atoms.set_momenta(momenta.reshape(-1, 3) * root)
 
 
-def _require_positive(**values: float) -> None:
+def require_positive(**values: float) -> None:
     for name, value in values.items():
         require(bool(np.isfinite(value) and value > 0), name, value, "a number above zero")
