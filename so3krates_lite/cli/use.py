@@ -51,7 +51,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from so3krates_lite.datasets.bundled import bundled_split
     from so3krates_lite.datasets.splits import Split
     from so3krates_lite.runtime import files
-    from so3krates_lite.training.calibration import calibration
+    from so3krates_lite.training.calibration import calibration, ideal_factor
     from so3krates_lite.training.evaluation import evaluate, format_table
     from so3krates_lite.units import unit
 
@@ -87,6 +87,9 @@ def _evaluate(options: argparse.Namespace) -> None:
         fitted = None if valid is None else calibration(potential.predict(valid), valid)
         rows = [one.row(options.unit) for one in calibration(prediction, frames, fitted)]
         print(f"\nHow far {len(potential)} members lie apart:\n{format_table(rows)}")
+        if len(potential) > 3:
+            ideal = ideal_factor(len(potential))
+            print(f"If the truth were like one more member, the factor would be {ideal:.2f}.")
     if options.json:
         plain = {
             key: None if isinstance(value, float) and math.isnan(value) else value

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from so3krates_lite.config import So3kratesConfig
+from so3krates_lite.datasets.places import bundled_path
 from so3krates_lite.drawing.deviations import draw_deviations
 from so3krates_lite.ensemble import Ensemble
 from so3krates_lite.experiments.active_learning import Exploration, hot_frames, kept, network_facts
 from so3krates_lite.experiments.learning_curves import divided
-from so3krates_lite.experiments.points import write_points
+from so3krates_lite.experiments.points import read_points, write_points
 from so3krates_lite.runtime.settings import hardware
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.training import TrainConfig, train
@@ -158,6 +159,11 @@ def uncertainty(
                 calibrations.setdefault((method, name), both)
         write_points(folder / STORED, found, facts)
     return Study(found, calibrations)
+
+
+def stored_points() -> tuple[list[UncertaintyPoint], dict[str, Any]]:
+    """The results that come with the package, and what they were made with."""
+    return read_points(bundled_path(STORED), UncertaintyPoint)
 
 
 def figure(study: Study) -> Figure:

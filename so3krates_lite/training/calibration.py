@@ -6,8 +6,12 @@ should be (`binned`, and the rank correlation of both). The two are independent.
 are all too small by one factor order the frames as well as right ones do, and that factor can be
 fitted (`fitted_factor`) on frames that neither trained nor judge, the validation frames.
 
-Members of an ensemble have the same form and saw the same frames, so their spread leaves out what
-they have in common, and is usually too small.
+Two things make the factor of an ensemble larger than 1. Members have the same form and saw the same
+frames, so their spread leaves out what they have in common. And a deviation over few members is
+itself uncertain: where it happens to be small, error over deviation is large. Errors over the
+deviations of four members have the long tails of Student's distribution with three degrees of
+freedom, so that one factor cannot set both one sigma and two right; `ideal_factor` is what it would
+be if nothing else were amiss.
 
 Sources: Lakshminarayanan et al., NeurIPS 2017; Levi et al., Sensors 22, 5540 (2022), for the factor
 and the bins; Imbalzano et al., J. Chem. Phys. 154, 074102 (2021), for ensembles of potentials.
@@ -15,6 +19,7 @@ and the bins; Imbalzano et al., J. Chem. Phys. 154, 074102 (2021), for ensembles
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -55,6 +60,16 @@ def fitted_factor(error: Values, std: Values) -> float:
             "Some deviations are zero where errors are not: no factor makes them right."
         )
     return float(np.sqrt(np.mean((error[said] / std[said]) ** 2)))
+
+
+def ideal_factor(members: int) -> float:
+    """What `fitted_factor` tends to where the truth is like one more member: normal, and drawn from
+    the same distribution as all of them.
+
+    The variance of (truth - mean) over s, sqrt((1 + 1/K) (K - 1) / (K - 3)); infinite to 3 members.
+    """
+    K = members
+    return math.sqrt((1 + 1 / K) * (K - 1) / (K - 3)) if K > 3 else math.inf
 
 
 def binned(

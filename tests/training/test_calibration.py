@@ -14,6 +14,7 @@ from so3krates_lite.training.calibration import (
     calibration,
     coverage,
     fitted_factor,
+    ideal_factor,
 )
 
 ERROR, STD = np.array([0.5, -1.0, 3.0, -0.1]), np.array([1.0, 1.0, 2.0, 0.05])
@@ -47,6 +48,15 @@ def test_the_factor_is_the_root_mean_square_of_error_over_deviation():
     assert fitted_factor(*with_nothing) == pytest.approx(expected, rel=1e-14)
     with pytest.raises(UserError, match="zero where errors are not"):
         fitted_factor(np.append(ERROR, 1.0), np.append(STD, 0.0))
+
+
+@pytest.mark.parametrize("members", [6, 12])
+def test_the_truth_as_one_more_member_gives_the_ideal_factor(members):
+    values = np.random.default_rng(1).normal(size=(members + 1, 400_000))
+    truth, drawn = values[0], values[1:]
+    found = fitted_factor(drawn.mean(axis=0) - truth, drawn.std(axis=0, ddof=1))
+    assert found == pytest.approx(ideal_factor(members), rel=0.01)
+    assert ideal_factor(3) == np.inf
 
 
 def test_bins_hold_equally_many_in_order_of_deviation():
