@@ -204,7 +204,7 @@ class GeomAtt(nn.Module):
     config: GeomAttConfig
     collect: Collect = collect_at_once  # no use here: pairs are few and cheap
 
-    def switches(self, named: dict[str, Float[Array, "layers graphs atoms *rest 2"]]) -> dict:
+    def switches(self, named: dict[str, Float[AnyArray, "_layers graphs atoms *_rest 2"]]) -> dict:
         """The collection "switches" of C, by [layer, graph, receiver, sender, order], and of the
         features of all streams, one beside the other, by [state, graph, atom]."""
         collection: dict[str, dict[str, Array]] = {f"order_{k}": {} for k in self.config.orders}

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
+from so3krates_lite.arrays import AnyArray
 from so3krates_lite.attention import (
     BlockRecord,
     FeatureAttention,
@@ -245,7 +246,7 @@ class So3krates(nn.Module):
     collect: Collect = collect_at_once
 
     @staticmethod
-    def switches(named: dict[str, Float[Array, "layers graphs atoms *rest 2"]]) -> dict:
+    def switches(named: dict[str, Float[AnyArray, "_layers graphs atoms *_rest 2"]]) -> dict:
         """The collection "switches" of a block's alpha, by [layer, graph, receiver, sender,
         channel], and of x and chi, by [state, graph, atom]: at the start and after each layer."""
         start = {name: named[name][0] for name in ("x", "chi") if name in named}

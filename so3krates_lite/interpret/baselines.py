@@ -67,10 +67,16 @@ def states_of(potential: Potential, frames: Frames, batch_size: int = 64) -> Sta
         chosen = np.minimum(np.arange(start, start + size), len(frames) - 1)
         with precision_context(potential.dtype):
             found = _states(potential.device_params, batch[chosen], potential.config)
-        parts.append([np.asarray(v, np.float64) for v in found.values()])
+        parts.append(jax.device_get(found))
     mask = frames.trimmed().mask[..., None]
-    joined = [np.concatenate(part, axis=1)[:, : len(frames)] for part in zip(*parts, strict=True)]
-    return States(*(np.where(mask, v, 0) for v in joined), *[None][: 2 - len(joined)])
+
+    def joined(name: str) -> Float[np.ndarray, "states frames atoms width"] | None:
+        if name not in parts[0]:
+            return None
+        every = np.concatenate([part[name] for part in parts], axis=1)[:, : len(frames)]
+        return np.where(mask, every.astype(np.float64), 0)
+
+    return States(joined("x"), joined("chi"))
 
 
 @partial(Compiled, static_argnames="config")

@@ -7,7 +7,9 @@ places (coefficients of pairs, heads or layers; the features x and chi of atoms)
 owes to those places, within this network: an intervention on the model, not on the molecule.
 
 All goes one way: value' = gate value + (1 - gate) baseline, where the gate is 0 at the chosen
-places and 1 elsewhere. Cases are computed side by side, in batches of one shape, by one compiled
+places and 1 elsewhere. What is put there stays as it is while atoms move: forces are the slope of
+the energy with these values held, so that even a structure's own values change its forces, by what
+went through them. Cases are computed side by side, in batches of one shape, by one compiled
 program.
 """
 
@@ -247,7 +249,9 @@ def _shares(place: Place, width: int, config: ModelConfig) -> Int[np.ndarray, "f
     """Which components of x or chi a channel is."""
     if place.block == "chi":
         degrees = degree_of_component(config.degrees)
-        return np.flatnonzero(np.isin(degrees, chosen("channel", place.channel, degrees.max() + 1)))
+        return np.flatnonzero(
+            np.isin(degrees, chosen("channel", place.channel, len(config.degrees)))
+        )
     shares = next(iter(channels_of(config).values()))
     share = np.arange(width) // (width // shares)
     return np.flatnonzero(np.isin(share, chosen("channel", place.channel, shares)))
