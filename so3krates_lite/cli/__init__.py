@@ -17,6 +17,7 @@ from so3krates_lite import __version__
 from so3krates_lite.cli.data import add_data
 from so3krates_lite.cli.experiment import add_experiment
 from so3krates_lite.cli.explore import add_explore
+from so3krates_lite.cli.interpret import add_faithfulness
 from so3krates_lite.cli.training import add_train
 from so3krates_lite.cli.use import add_attention, add_demo, add_evaluate, add_predict
 from so3krates_lite.errors import UserError
@@ -78,6 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_predict(commands)
     add_attention(commands)
     add_explore(commands)
+    add_faithfulness(commands)
     add_experiment(commands)
     add_data(commands)
     add_demo(commands)

@@ -20,7 +20,7 @@ a walk has several ways through each layer, their number grows as (pairs x chann
 without rules for products the mixed derivatives do not sum to the energy. With rules that hold
 alpha and filters fixed they do, but then say nothing of attention. What walks are asked for is
 answered by exact means instead: shares by layer, pairs changed together (`interventions`), and
-parts of the energy by atoms (`many_body`).
+parts of the energy by atoms (`expansion`).
 
 Source: Sundararajan, Taly & Yan, ICML 2017; GNN-LRP: Schnake et al., IEEE TPAMI 44, 7581 (2022).
 """

@@ -5,9 +5,10 @@ calls important, and the answer should change more than when others go. So pairs
 method's order, most important first, a few at a time, until all are gone. The curve of the change,
 as a share of the change when all are gone, has an area: **deletion**, the larger the better. The
 other way round, all are gone at first and come back in that order: what is still missing has an
-area too, **insertion**, the smaller the better. Random orders say what no knowledge gives, and
-distance says what is known without a network. Attention *explains* here if it does better than
-both.
+area too, **insertion**, the smaller the better. One without the other misleads where pairs stand in
+for each other or cancel, so they are judged by the **gap** between both. Its chance level is 0: of
+random orders both areas are the same on average, whatever the network. Distance says what is known
+without a network. Attention *explains* here if its gap is larger than both.
 
 Beside the curves stand, against what each pair does when taken away alone: rank correlation,
 overlap of the most important ones and agreement of signs; and how stable a method's order is, over
@@ -24,10 +25,10 @@ NeurIPS 2018; the question, Jain & Wallace, NAACL 2019.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
@@ -50,7 +51,8 @@ from so3krates_lite.potential import Potential
 from so3krates_lite.structures.batching import make_batch
 from so3krates_lite.structures.frames import Frames
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 ANSWERS = ("energy", "forces")
 STABLE = ("frames", "rotations", "seeds", "untrained")
@@ -102,18 +104,24 @@ class Faithfulness:
         curves = (self.insertion if insertion else self.deletion)[answer]
         return np.trapezoid(curves, self.fraction, axis=-1)
 
+    def gap(self, answer: str = "forces") -> Float[np.ndarray, "methods frames"]:
+        """Deletion less insertion: 0 by chance, the larger the better."""
+        return self.area(answer) - self.area(answer, insertion=True)
+
     def rows(self, answer: str = "forces") -> list[dict[str, str | float]]:
-        """The table: one row per method, means over frames, and standard deviations of areas."""
+        """The table: one row per method, means over frames, and the gap's standard deviation."""
         if answer not in ANSWERS:
             raise UserError(f"answer = {answer!r} is not known: choose one of {ANSWERS}.")
         found = []
         deletion, insertion = self.area(answer), self.area(answer, insertion=True)
+        gap = self.gap(answer)
         for n, method in enumerate(self.methods):
             row = {
                 "method": method,
                 "deletion": deletion[n].mean(),
-                "±": deletion[n].std(),
                 "insertion": insertion[n].mean(),
+                "gap": gap[n].mean(),
+                "±": gap[n].std(),
                 "rank": _mean(self.order[answer][n]),
                 "at equal distance": _mean(self.beyond[answer][n]),
                 f"top {self.n_top}": self.top[answer][n].mean(),
@@ -121,6 +129,23 @@ class Faithfulness:
             }
             found.append(row | {name: self.stability[name][n] for name in STABLE})
         return found
+
+    def figure(self, answer: str = "forces") -> go.Figure:
+        """The curves of all methods, means over frames with bands."""
+        from so3krates_lite.drawing.importance import deletion_curves
+
+        self.rows(answer)  # refuses an answer that is not known
+        of_other = {name for other, name in ALONE.items() if other != answer}
+        by_method = [
+            {
+                name: curve
+                for name, curve in zip(self.methods, curves[answer], strict=True)
+                if name not in of_other
+            }
+            for curves in (self.deletion, self.insertion)
+        ]
+        title = f"{self.block} block, baseline '{self.baseline}', {len(self.n_pairs)} frames"
+        return deletion_curves(self.fraction, *by_method, answer=answer, title=title)
 
     def table(self, answer: str = "forces") -> str:
         """The rows as text, with what they mean."""
@@ -150,15 +175,15 @@ class Faithfulness:
 
     def verdict(self, answer: str = "forces") -> str:
         """Whether attention may be read as importance here, in one sentence."""
-        area = dict(zip(self.methods, self.area(answer), strict=True))
-        attention, frames = area["attention"], len(self.n_pairs)
+        gap = dict(zip(self.methods, self.gap(answer), strict=True))
+        attention, frames = gap["attention"], len(self.n_pairs)
 
         def wins(other: str) -> int:
-            return int((attention > area[other]).sum())
+            return int((attention > gap[other]).sum())
 
         told = (
-            f"Deleting by attention changes the {answer} more than by random orders in "
-            f"{wins('random')} of {frames} frames, and more than by distance in "
+            f"Of the {answer}, attention knows which pairs matter better than random orders in "
+            f"{wins('random')} of {frames} frames, and better than distance in "
             f"{wins('distance')}: "
         )
         if frames < 6:  # where all of them agree by chance once in 32 times or more often
@@ -168,7 +193,7 @@ class Faithfulness:
             return told + "do not read it as importance here."
         if wins("distance") >= clear:
             return told + "it orders pairs by what they do, beyond what distance says."
-        return told + "it tells important pairs from others, but no better than distance does."
+        return told + "it tells important pairs from others, but not surely better than distance."
 
 
 def faithfulness(

@@ -9,8 +9,8 @@ import pytest
 from small import PHYSICS, molecule, small_config, small_potential
 
 from so3krates_lite.errors import UserError
-from so3krates_lite.interpret import many_body as module
-from so3krates_lite.interpret.many_body import many_body
+from so3krates_lite.interpret import expansion as module
+from so3krates_lite.interpret.expansion import many_body
 from so3krates_lite.structures.frames import Frames
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

@@ -13,7 +13,7 @@ from test_interventions import LOCAL, moved
 from so3krates_lite.errors import UserError
 from so3krates_lite.interpret import rankings
 from so3krates_lite.interpret.baselines import Baseline
-from so3krates_lite.interpret.faithfulness import STABLE, Faithfulness, faithfulness
+from so3krates_lite.interpret.evidence import STABLE, Faithfulness, faithfulness
 from so3krates_lite.interpret.switching import effects_of_pairs, switch_off
 from so3krates_lite.structures.frames import Frames
 
@@ -109,6 +109,10 @@ def test_the_table_holds_what_was_measured(found):
     curve = found.deletion["energy"][0]
     area = ((curve[:, 1:] + curve[:, :-1]) / 2 * 0.25).sum(axis=1)
     assert rows[0]["deletion"] == pytest.approx(area.mean(), rel=1e-12)
+    back = found.insertion["energy"][0]
+    gap = area - ((back[:, 1:] + back[:, :-1]) / 2 * 0.25).sum(axis=1)
+    assert rows[0]["gap"] == pytest.approx(gap.mean(), rel=1e-10)
+    assert rows[0]["±"] == pytest.approx(gap.std(), rel=1e-8)
     text = found.table("energy")
     assert f"{area.mean():.3f}" in text.splitlines()[1] and "2 frames are too few" in text
     with pytest.raises(UserError, match="answer = 'charges' is not known"):
@@ -135,7 +139,7 @@ def test_it_can_say_no(found):
         made = replace(found, **wide, deletion={"forces": curves})
         told.append(made.verdict())
     assert "in 0 of 8 frames" in told[0] and "do not read it as importance" in told[0]
-    assert "no better than distance" in told[1]
+    assert "not surely better than distance" in told[1]
     assert "beyond what distance says" in told[2] and "in 8 of 8 frames" in told[2]
 
 
