@@ -136,6 +136,7 @@ def test_it_can_say_no(found):
     for attention in (0.45, 0.6, 0.8):
         heights = [{**level, "attention": attention}.get(m, 0.5) for m in found.methods]
         curves = np.broadcast_to(np.array(heights)[:, None, None], (len(heights), frames, 5))
+        wide["insertion"] = {"forces": np.full_like(curves, 0.5)}
         made = replace(found, **wide, deletion={"forces": curves})
         told.append(made.verdict())
     assert "in 0 of 8 frames" in told[0] and "do not read it as importance" in told[0]
