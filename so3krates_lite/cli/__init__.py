@@ -17,6 +17,7 @@ from so3krates_lite import __version__
 from so3krates_lite.cli.data import add_data
 from so3krates_lite.cli.experiment import add_experiment
 from so3krates_lite.cli.explore import add_explore
+from so3krates_lite.cli.interpret import add_faithfulness
 from so3krates_lite.cli.simulate import add_md, add_stability, add_vibrations
 from so3krates_lite.cli.training import add_train
 from so3krates_lite.cli.use import add_attention, add_demo, add_evaluate, add_predict
@@ -82,6 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_vibrations(commands)
     add_md(commands)
     add_stability(commands)
+    add_faithfulness(commands)
     add_experiment(commands)
     add_data(commands)
     add_demo(commands)
