@@ -261,3 +261,14 @@ def test_impossible_starts_are_named(potential, tmp_path):
     run_md(MOLECULE, potential, steps=10, checkpoint=file)
     with pytest.raises(UserError, match="another run: seed was 0 and is 1 now"):
         run_md(MOLECULE, potential, steps=10, checkpoint=file, seed=1)
+
+
+def test_without_jax_md_it_says_what_to_install(potential, monkeypatch):
+    import importlib.util
+
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "jax_md" else found(name)
+    )
+    with pytest.raises(UserError, match=r"needs jax-md.*so3krates-lite\[simulate\]"):
+        run_md(MOLECULE, potential, steps=1)
