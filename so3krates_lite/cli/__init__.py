@@ -19,6 +19,7 @@ from so3krates_lite.cli.experiment import add_experiment
 from so3krates_lite.cli.explore import add_explore
 from so3krates_lite.cli.interpret import add_faithfulness
 from so3krates_lite.cli.simulate import add_md, add_stability, add_vibrations
+from so3krates_lite.cli.spectrum import add_spectrum
 from so3krates_lite.cli.training import add_train
 from so3krates_lite.cli.use import add_attention, add_demo, add_evaluate, add_predict
 from so3krates_lite.errors import UserError
@@ -83,6 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_vibrations(commands)
     add_md(commands)
     add_stability(commands)
+    add_spectrum(commands)
     add_faithfulness(commands)
     add_experiment(commands)
     add_data(commands)
