@@ -136,9 +136,7 @@ def _write(out, spectra: dict) -> None:
         columns[f"{title} ({dynamics.unit})"] = dynamics.intensity
         if harmonic is not None:
             on_grid = np.interp(x, harmonic.wavenumber, harmonic.intensity, right=0.0)
-            columns[f"{title}, harmonic ({dynamics.unit})"] = on_grid
-    rows = [
-        ",".join(f"{value:.6g}" for value in row) for row in zip(*columns.values(), strict=True)
-    ]
-    text = "\n".join([",".join(f'"{name}"' for name in columns), *rows]) + "\n"
-    files.write_atomically(out, text.encode())
+            columns[f"{title} harmonic ({dynamics.unit})"] = on_grid
+    values = zip(*columns.values(), strict=True)
+    rows = [",".join(f"{value:.6g}" for value in row) for row in values]
+    files.write_atomically(out, ("\n".join([",".join(columns), *rows]) + "\n").encode())

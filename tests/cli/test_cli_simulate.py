@@ -101,8 +101,9 @@ def test_spectrum_of_a_run_that_was_written(tmp_path, capsys):
     more = ("--out", str(out), "--resolution", "80")
     status, printed, _ = run("spectrum", "ethanol-gfn2", str(run_file), *more, capsys=capsys)
     assert status == 0 and "201 structures 2 fs apart" in printed
-    table = np.genfromtxt(out, delimiter=",", names=True, deletechars="")
-    x, power, harmonic = (table[name] for name in table.dtype.names)
+    header, *lines = out.read_text(encoding="utf-8").splitlines()
+    assert header.count(",") == 2 and "modes per cm⁻¹" in header
+    x, power, harmonic = np.array([line.split(",") for line in lines], float).T
     assert np.trapezoid(power, x) == pytest.approx(21, rel=0.15)
     assert np.trapezoid(harmonic, x) == pytest.approx(21, rel=0.1)
     picture = tmp_path / "spectrum.png"
