@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import io
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # while a full disk can still be told
     except UserError as error:
         print(f"so3krates-lite: {error}", file=sys.stderr)
+        _leave_others()
         return 2
     except KeyboardInterrupt:
         print("so3krates-lite: interrupted.", file=sys.stderr)
@@ -51,6 +53,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"so3krates-lite: {what}: check path, permissions and room.", file=sys.stderr)
         return 2
     return 0
+
+
+def _leave_others() -> None:
+    """End at once where one of several processes cannot go on: JAX would wait for the others, and
+    then end this one with a trace of its own."""
+    jax = sys.modules.get("jax")
+    if jax is not None and jax.distributed.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(2)
 
 
 class Notes(logging.Handler):
