@@ -89,6 +89,7 @@ def test_padding_counts_nowhere_and_atoms_are_ranked_by_length():
     np.testing.assert_allclose(forces.size, np.sqrt((error**2).sum(axis=1)), rtol=1e-14)
     assert coverage(energy.error, energy.std) == 0.5
     assert energy.factor is None and energy.row()["factor"] == "-"
+    assert energy.row()["Spearman"] == "-"  # of two frames
 
 
 def test_factors_come_from_the_other_frames():
