@@ -7,5 +7,12 @@ are imported when they are first used, so that the settings can be read without 
 from so3krates_lite.runtime.faces import face
 
 __getattr__, __dir__, __all__ = face(
-    __name__, {"TrainConfig": "config", "evaluate": "evaluation", "train": "loop"}
+    __name__,
+    {
+        "LastLayer": "last_layer",
+        "TrainConfig": "config",
+        "calibrated": "calibration",
+        "evaluate": "evaluation",
+        "train": "loop",
+    },
 )
