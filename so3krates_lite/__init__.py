@@ -42,8 +42,10 @@ _HOME = {
     "load": "datasets",
     "load_potential": "ensemble",
     "relax": "simulate",
+    "run_md": "simulate",
     "run_nve": "simulate",
     "train": "training",
+    "vibrations": "simulate",
 }
 # modules that stood at the top, and lead to their rooms until the next release
 _MOVED = {
@@ -80,8 +82,10 @@ __all__ = [
     "load",
     "load_potential",
     "relax",
+    "run_md",
     "run_nve",
     "train",
+    "vibrations",
 ]
 
 if TYPE_CHECKING:
@@ -97,6 +101,8 @@ if TYPE_CHECKING:
     from so3krates_lite.record.attention_record import AttentionRecord
     from so3krates_lite.simulate.calculator import So3kratesCalculator
     from so3krates_lite.simulate.dynamics import relax, run_nve
+    from so3krates_lite.simulate.modes import vibrations
+    from so3krates_lite.simulate.molecular_dynamics import run_md
     from so3krates_lite.simulate.polynomial_filters import fit_filters
     from so3krates_lite.structures.frames import Frames
     from so3krates_lite.training import TrainConfig, train

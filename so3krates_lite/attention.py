@@ -30,6 +30,7 @@ from jaxtyping import Array, Float
 
 from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.harmonics import degree_norms, repeat_degrees
+from so3krates_lite.notes import between
 from so3krates_lite.safe import safe_norm
 from so3krates_lite.structures.graph import Pairs
 
@@ -137,16 +138,16 @@ def coefficient(
     j: Roles,
     w_ij: Float[Array, "pairs F"],
     heads: int,
-    switch: Float[Array, "pairs heads"] | None = None,
+    switch: Float[Array, "pairs heads 2"] | None = None,
     divisor: float | None = None,
 ) -> Float[Array, "pairs heads"]:
     """alpha_ij = sum_f (q_i * w_ij * k_j) / sqrt(f) in each head, before the cutoff.
 
-    ``switch`` multiplies it: 1 as trained, 0 switched off; ``divisor`` stands for sqrt(f).
+    ``switch`` puts another in its place, see `notes`; ``divisor`` stands for sqrt(f).
     """
     scale = 1 / (divisor or math.sqrt(w_ij.shape[-1] // heads))
     alpha_ij = sum_within_heads(i.q * w_ij * j.k, heads) * scale
-    return alpha_ij if switch is None else alpha_ij * switch
+    return alpha_ij if switch is None else between(alpha_ij, switch)
 
 
 def feature_message(
@@ -155,7 +156,7 @@ def feature_message(
     w_ij: Float[Array, "pairs F"],
     phi_ij: Float[Array, "pairs"],
     heads: int,
-    switch: Float[Array, "pairs heads"] | None = None,
+    switch: Float[Array, "pairs heads 2"] | None = None,
     divisor: float | None = None,
 ) -> Message:
     """dx_ij = concat_h phi_ij alpha_ij^h v_j^h.
@@ -174,7 +175,7 @@ def geometric_message(
     phi_ij: Float[Array, "pairs"],
     Y_ij: Float[Array, "pairs m_tot"],
     degrees: tuple[int, ...],
-    switch: Float[Array, "pairs degrees"] | None = None,
+    switch: Float[Array, "pairs degrees 2"] | None = None,
     divisor: float | None = None,
 ) -> Message:
     """dchi_ij^(l) = phi_ij alpha_ij^(l) Y^(l)(r_ij), one head per degree l.

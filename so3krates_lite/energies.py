@@ -45,15 +45,17 @@ def network(config: ModelConfig, collect: Collect = collect_at_once) -> nn.Modul
     """The flax module that computes a configuration.
 
     It is applied to a batch and the vectors of its pairs, and returns the energy of each atom. Its
-    mutable collection "attention" takes what it attended to; the collection "switches", made by its
-    method `switches`, holds factors on attention coefficients by block and [receiver, sender].
+    mutable collection "attention" takes what it attended to, "states" the features between its
+    layers; the collection "switches", made by its method `switches`, puts other values in place of
+    attention coefficients and features.
     ``collect`` is how sums over pairs are taken, see `passes`.
     """
     return ARCHITECTURES[type(config)].network(config, collect)
 
 
-# factors on the coefficients of each block, by [receiver, sender]: 1 as trained, 0 switched off
-Switches = dict[str, Float[Array, "layers graphs atoms atoms _channels"]]
+# switches (see `notes`) of each block's coefficients, by [layer, graph, receiver, sender, channel],
+# and of the features "x" and "chi", by [state, graph, atom, component]
+Switches = dict[str, Float[AnyArray, "_layers graphs atoms *_rest 2"]]
 
 
 def atomic_energies(

@@ -27,7 +27,7 @@ from jaxtyping import Array, Float, Int
 from so3krates_lite.arrays import AnyArray, along_last
 from so3krates_lite.config import GeomAttConfig
 from so3krates_lite.embedding import N_ELEMENTS
-from so3krates_lite.notes import leave
+from so3krates_lite.notes import leave, switched
 from so3krates_lite.passes import Collect, collect_at_once
 from so3krates_lite.safe import safe_norm
 from so3krates_lite.structures.graph import Batch, PairVectors
@@ -156,8 +156,9 @@ class Stream(nn.Module):
     """Layers v_i <- v_i + sum_j alpha_ij (W v_j + b) with alpha = C / N_s; no softmax, and i = j
     takes part.
 
-    The collection "switches" may hold factors on C, by [layer, graph, receiver, sender]; the
-    collection "attention", where mutable, takes C and the lengths of the messages W v_j + b.
+    The collection "switches" may hold a switch (see `notes`) of C, by [layer, graph, receiver,
+    sender], and of v at the start and after each layer ("x_0", "x_1", …); the collection
+    "attention", where mutable, takes C and the lengths of the messages W v_j + b, "states" v.
 
     Source: Frank & Chmiela 2021, stream of order k; N_s is the number of streams.
     """
@@ -170,15 +171,16 @@ class Stream(nn.Module):
         self, v: Float[Array, "graphs atoms F"], geometry: Geometry
     ) -> Float[Array, "graphs atoms F"]:
         C = Correlator(self.config, self.order, name="correlator")(geometry)
-        if self.has_variable("switches", "correlation"):
-            C = C * self.get_variable("switches", "correlation")
+        C = switched(self, "correlation", C)
         alpha = C / len(self.config.orders)
-        lengths = []
+        lengths, states = [], [v := switched(self, "x_0", v)]
         for layer in range(self.config.layers):
             message = linear(v.shape[-1], self.config.features, f"value_{layer}")(v)
-            v = v + alpha[layer] @ message
+            v = switched(self, f"x_{layer + 1}", v + alpha[layer] @ message)
             lengths.append(safe_norm(message))
+            states.append(v)
         leave(self, "attention", coefficient=C, message=jnp.stack(lengths))
+        leave(self, "states", x=jnp.stack(states))
         return v
 
 
@@ -191,7 +193,7 @@ def linear(width: int, features: int, name: str) -> nn.Dense:
 class GeomAtt(nn.Module):
     """Energy of each atom of a batch, in the network's own unit and without shifts; 0 for padding.
 
-    Collections "attention" and "switches" are those of its streams.
+    Collections "attention", "states" and "switches" are those of its streams.
     Invariant under rotation, reflection, translation and permutation of equal atoms, since
     distances alone go in. Not size-consistent: without a cutoff, and with biases in the maps, atoms
     far apart still correlate.
@@ -202,13 +204,18 @@ class GeomAtt(nn.Module):
     config: GeomAttConfig
     collect: Collect = collect_at_once  # no use here: pairs are few and cheap
 
-    def switches(
-        self, factors: dict[str, Float[Array, "layers graphs atoms atoms _orders"]]
-    ) -> dict:
-        """The collection "switches" of factors on the one block, C of [receiver, sender]."""
-        of_orders = jnp.moveaxis(factors["correlation"], -1, 0)
-        named = zip(self.config.orders, of_orders, strict=True)
-        return {f"order_{k}": {"correlation": factor} for k, factor in named}
+    def switches(self, named: dict[str, Float[AnyArray, "_layers graphs atoms *_rest 2"]]) -> dict:
+        """The collection "switches" of C, by [layer, graph, receiver, sender, order], and of the
+        features of all streams, one beside the other, by [state, graph, atom]."""
+        collection: dict[str, dict[str, Array]] = {f"order_{k}": {} for k in self.config.orders}
+        width = self.config.features
+        for n, stream in enumerate(collection.values()):
+            if "correlation" in named:
+                stream["correlation"] = named["correlation"][..., n, :]
+            if "x" in named:
+                of_stream = named["x"][..., n * width : (n + 1) * width, :]
+                stream |= {f"x_{state}": switch for state, switch in enumerate(of_stream)}
+        return collection
 
     @nn.compact
     def __call__(self, batch: Batch, vectors: PairVectors) -> Float[Array, "graphs atoms"]:

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
+from so3krates_lite.arrays import AnyArray
 from so3krates_lite.attention import (
     BlockRecord,
     FeatureAttention,
@@ -34,7 +35,7 @@ from so3krates_lite.exchange import EXCHANGES
 from so3krates_lite.filters import SphericalFilter
 from so3krates_lite.harmonics import degree_invariants, sphc_length, spherical_harmonics, turned
 from so3krates_lite.heads import EnergyHead
-from so3krates_lite.notes import is_asked, leave
+from so3krates_lite.notes import is_asked, leave, switched
 from so3krates_lite.passes import FILTERS_KEPT, PAIRS_KEPT, Collect, collect_at_once
 from so3krates_lite.physics.terms import PhysicalTerms
 from so3krates_lite.safe import safe_norm
@@ -89,9 +90,9 @@ class Layer(nn.Module):
     With a spherical neighbourhood dchi has a second sum, over those who are near in SPHC space.
     ``collect`` is how sums over pairs are taken, see `passes`.
 
-    The collection "switches" may hold factors on the coefficients of a block, by [graph, receiver,
-    sender, channel]: 1 as trained, 0 switched off. The collection "attention", where mutable, takes
-    a `BlockRecord` of every block, and chi.
+    The collection "switches" may hold switches (see `notes`) of the coefficients of a block, by
+    [graph, receiver, sender, channel], and of x and chi, by [graph, atom]. The collection
+    "attention", where mutable, takes a `BlockRecord` of every block, and chi.
     """
 
     config: So3kratesConfig
@@ -118,6 +119,13 @@ class Layer(nn.Module):
         self.record(chi=chi)
         return (x, chi), None
 
+    def step(
+        self, state: State, local: Neighbourhood, far: Neighbourhood | None
+    ) -> tuple[State, None]:
+        """The layer, and what is put in place of the x and chi that it leaves."""
+        (x, chi), _ = self(state, local, far)
+        return settled(self, x, chi), None
+
     def attend(
         self,
         messages: Callable[..., tuple[Sent, Sent]],
@@ -128,9 +136,11 @@ class Layer(nn.Module):
     ) -> dict[str, Float[Array, "atoms _width"]]:
         """For every atom and block, the sum of what its pairs send it."""
         messages, switches = partial(messages, config=self.config), ({}, {})
-        for block, factors in self.variables.get("switches", {}).items():
-            for one_way, entries in zip(switches, near.pairs.entries(factors), strict=True):
-                one_way[block] = entries
+        for block in self.config.blocks:
+            if self.has_variable("switches", block):
+                both = near.pairs.entries(self.get_variable("switches", block))
+                for one_way, entries in zip(switches, both, strict=True):
+                    one_way[block] = entries
         of_pairs = near.e_ij, near.phi_ij, near.Y_ij, switches
         if self.is_recording:
             to_first, to_second = messages(filters, *near.pairs.ends(atoms), of_pairs)
@@ -212,14 +222,22 @@ def far_messages(
     )
 
 
+def settled(module: nn.Module, x: Array, chi: Array) -> State:
+    """x and chi as the collection "switches" wants them; the collection "states" takes them."""
+    x, chi = switched(module, "x", x), switched(module, "chi", chi)
+    leave(module, "states", x=x, chi=chi)
+    return x, chi
+
+
 class So3krates(nn.Module):
     """Energy of each atom of a batch, in the network's own unit and without shifts; 0 for padding.
 
     ``collect`` lets many pairs be computed in passes, at the price of all derivatives but one, see
     `passes`. Applied with a mutable collection "attention" it leaves there what every layer
-    attended to (with a leading axis over layers) and the SPHCs at the start; a collection
-    `switches` sets factors on its coefficients; a mutable "properties" takes what is left by the
-    physical terms, see `physics.terms`. The parameters are the same.
+    attended to (with a leading axis over layers) and the SPHCs at the start; a mutable "states"
+    takes x and chi at the start and after each layer, a mutable "properties" what is left by the
+    physical terms, see `physics.terms`. A collection `switches` puts other values in place of
+    coefficients, x and chi. The parameters are the same.
 
     Source: Frank, Unke & Müller, NeurIPS 2022.
     """
@@ -228,9 +246,12 @@ class So3krates(nn.Module):
     collect: Collect = collect_at_once
 
     @staticmethod
-    def switches(factors: dict[str, Float[Array, "layers graphs atoms atoms _channels"]]) -> dict:
-        """The collection "switches" of factors by block, on alpha of [receiver, sender]."""
-        return {"layers": factors}
+    def switches(named: dict[str, Float[AnyArray, "_layers graphs atoms *_rest 2"]]) -> dict:
+        """The collection "switches" of a block's alpha, by [layer, graph, receiver, sender,
+        channel], and of x and chi, by [state, graph, atom]: at the start and after each layer."""
+        start = {name: named[name][0] for name in ("x", "chi") if name in named}
+        later = {name: named[name][1:] for name in start}
+        return {**start, "layers": {**named, **later}}
 
     @nn.compact
     def __call__(self, batch: Batch, vectors: PairVectors) -> Float[Array, "graphs atoms"]:
@@ -249,6 +270,7 @@ class So3krates(nn.Module):
         x = sum(parts) / math.sqrt(len(parts))
         chi = sphc_start(local, config)
         leave(self, "attention", chi_start=chi)
+        x, chi = settled(self, x, chi)
 
         # Of each layer only x and chi (and what its passes have collected) are kept for the reverse
         # sweep, which computes the rest anew: less memory to write and read, which costs more than
@@ -261,13 +283,14 @@ class So3krates(nn.Module):
             layer = nn.remat(Layer, prevent_cse=False, policy=kept)
         layers = nn.scan(
             layer,
-            variable_axes={"params": 0, "attention": 0, "switches": 0},
+            variable_axes={"params": 0, "attention": 0, "switches": 0, "states": 0},
             split_rngs={"params": True},
             in_axes=nn.broadcast,
             length=config.layers,
             check_constancy_invariants=False,  # saves tracing the layer a second time
+            methods=["step"],
         )(config, self.collect, name="layers")
-        (x, chi), _ = layers((x, chi), local, far)
+        (x, chi), _ = layers.step((x, chi), local, far)
 
         energy = EnergyHead(config, name="energy_head")(x, batch.numbers.reshape(-1))
         energy = jnp.where(batch.atom_mask, energy.reshape(batch.numbers.shape), 0)

@@ -91,8 +91,10 @@ def run_md(
         allow_unknown_elements: move elements which the training data did not hold
 
     Raises:
-        UserError: an impossible argument, a checkpoint of another run, or an explosion
+        UserError: an impossible argument, a checkpoint of another run, an explosion, or jax-md is
+            not installed
     """
+    _check_installed()
     if not isinstance(potential, Potential):
         potential = load_potential(potential)
     potential = potential.astype(precision)
@@ -131,6 +133,7 @@ def run_md(
         "precision": precision,
         "skin": skin,
         "atoms": starts[0].numbers.tolist(),
+        "potential and starts": run.fingerprint(),
     }
     with precision_context(FLOAT64):
         run.start()
@@ -143,6 +146,16 @@ def run_md(
     if not run.alive.all() and not allow_explosion:
         raise UserError(run.explosion())
     return run.results()
+
+
+def _check_installed() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("jax_md") is None:
+        raise UserError(
+            "Dynamics on the device needs jax-md, which is not installed: "
+            "pip install 'so3krates-lite[simulate]', or use ASE with So3kratesCalculator."
+        )
 
 
 def md_settings(
