@@ -96,7 +96,7 @@ def test_an_exploration_that_cannot_be_is_refused():
     [
         ({"labels": (20, 10)}, "give rising numbers"),
         ({"labels": (5, 10)}, "the first 10 or more"),
-        ({"strategies": ("guess",)}, "strategies = 'guess' is not possible"),
+        ({"strategies": ("guess",)}, "strategy = 'guess' is not possible"),
         ({"settings": replace(study.SETTINGS, members=1)}, "members = 1 is not possible"),
     ],
 )
