@@ -14,6 +14,7 @@ atoms, no reflection).
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -193,7 +194,8 @@ def coefficients(
 def laid_upon(frames: Frames, frame: Frames) -> Frames:
     """``frames`` turned and moved so that their atoms come as near to those of ``frame`` as can be.
 
-    Periodic frames stay as they are: their cells are aligned already.
+    Periodic frames stay as they are: their cells are aligned already. About the axis of a linear
+    molecule any turn is as good as another.
     """
     if frames.is_periodic:
         return frames
@@ -201,11 +203,13 @@ def laid_upon(frames: Frames, frame: Frames) -> Frames:
 
     target = frame.positions[0, : frames.max_atoms]
     centre, turned = target.mean(axis=0), []
-    for R in frames.positions:
-        R = R - R.mean(axis=0)
-        if len(R) > 1:
-            R = Rotation.align_vectors(target - centre, R)[0].apply(R)
-        turned.append(R + centre)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Optimal rotation is not uniquely")
+        for R in frames.positions:
+            R = R - R.mean(axis=0)
+            if len(R) > 1:
+                R = Rotation.align_vectors(target - centre, R)[0].apply(R)
+            turned.append(R + centre)
     return frames.replace(positions=np.array(turned), forces=None)
 
 
