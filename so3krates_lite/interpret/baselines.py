@@ -132,7 +132,7 @@ class Baseline:
         """What stands in, for a frame: coefficients, and with ``states`` x and chi as well."""
         if self.kind == "zero":
             return {}
-        donors = self._donors(frame)
+        donors = self.donors(frame)
         found = coefficients(potential.attention(donors))
         if states:
             left = states_of(potential, laid_upon(donors, frame))
@@ -155,7 +155,12 @@ class Baseline:
         drawn = [np.take_along_axis(array, one[None], axis=0)[0] for one in index]
         return np.nan_to_num(np.stack(drawn))
 
-    def _donors(self, frame: Frames) -> Frames:
+    def donors(self, frame: Frames) -> Frames:
+        """The frames that values for a frame come from.
+
+        Raises:
+            UserError: they hold other atoms
+        """
         donors, atoms = self.frames.trimmed(), frame.numbers[0, : int(frame.n_atoms[0])]
         if donors.max_atoms != len(atoms) or (donors.numbers != atoms).any():
             raise UserError(
