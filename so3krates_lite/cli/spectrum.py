@@ -20,7 +20,11 @@ from so3krates_lite.cli.options import (
 from so3krates_lite.errors import UserError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ase import Atoms
+
+    from so3krates_lite.drawing.spectra import Overlay
 
 PICTURES = (".png", ".svg", ".pdf")
 
@@ -119,16 +123,20 @@ def _motion(
     return velocities * units.fs, float(energy.mean() / (BOLTZMANN * freedom))
 
 
-def _write(out, spectra: dict) -> None:
+def _write(out: Path, spectra: dict[str, Overlay]) -> None:
+    import matplotlib.pyplot as plt
+
     from so3krates_lite.drawing import stills
     from so3krates_lite.drawing.spectra import spectra_figure
     from so3krates_lite.runtime import files
 
     if out.suffix != ".csv":
-        stills.house_style()
-        figure = spectra_figure(spectra)
-        with files.replacing(out) as beside:
-            figure.savefig(beside, dpi=150, facecolor="white", bbox_inches="tight")
+        with plt.rc_context():
+            stills.house_style()
+            figure = spectra_figure(spectra)
+            with files.replacing(out) as beside:
+                figure.savefig(beside, dpi=150, facecolor="white", bbox_inches="tight")
+        plt.close(figure)
         return
     x = next(iter(spectra.values())).dynamics.wavenumber
     columns = {"wavenumber (cm^-1)": x}

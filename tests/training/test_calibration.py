@@ -109,6 +109,6 @@ def test_factors_come_from_the_other_frames():
 
 def test_one_network_alone_has_nothing_to_calibrate():
     frames, prediction = frames_and_prediction(np.ones((5, 3)), np.ones((5, 3)))
-    alone = prediction._replace(energy_std=None, forces_std=None)
+    alone = prediction.with_deviations(None, None)
     with pytest.raises(UserError, match="take an ensemble"):
         calibration(alone, frames)
