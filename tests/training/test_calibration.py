@@ -32,7 +32,7 @@ def frames_and_prediction(error, std):
     forces, forces_std = np.full((2, 3, 3), 99.0), np.full((2, 3, 3), 1e-9)
     forces[frames.mask], forces_std[frames.mask] = error, std
     found = Prediction(np.array([1.0, -2.0]), forces)
-        return frames, found.with_deviations(np.array([1.0, 1.0]), forces_std)
+    return frames, found.with_deviations(np.array([1.0, 1.0]), forces_std)
 
 
 def test_coverage_counts_errors_within_so_many_deviations():
