@@ -244,8 +244,8 @@ def test_atoms_are_coloured_by_the_deviation_of_an_ensemble(record, state):
 def test_the_explorer_of_an_ensemble_shows_a_member_and_asks_it():
     config = small_config(sphc_start="smooth")
     members = [Potential(config, random_parameters(config, seed)) for seed in (0, 1)]
-    opened = app.explore(Ensemble.of(members), molecule(5, 0))
-    expected = members[0].attention(molecule(5, 0))
+    opened = app.explore(Ensemble.of(members), molecule(5, 0, span=3.0))
+    expected = members[0].attention(molecule(5, 0, span=3.0))
     assert np.array_equal(opened.record.feature.coefficient, expected.feature.coefficient)
     assert (opened.record.forces_std > 0).all()
     assert type(opened.potential) is Potential
@@ -409,11 +409,11 @@ def test_controls_change_the_state_and_the_scale_is_freed_on_demand(explorer):
 
 def test_tests_of_attention_answer_in_words(explorer):
     explorer.state = dataclasses.replace(explorer.state, atom=None, partner=None)
-    assert "Spearman" in explorer.actions["matter"]()
-    assert "The whole channel" in explorer.actions["chosen"]()
+    assert "Spearman" in explorer.tests.ask("matter").text
+    assert "The whole channel" in explorer.tests.ask("chosen").text
     explorer.state = dataclasses.replace(explorer.state, atom=1, partner=2)
-    assert "That C1 attends to O2" in explorer.actions["chosen"]()
-    assert "turned at random" in explorer.actions["turn"]()
+    assert "That C1 attends to O2" in explorer.tests.ask("chosen").text
+    assert "turned at random" in explorer.tests.ask("turn").text
 
 
 def test_a_turned_molecule_keeps_its_attention_and_turns_its_sphcs(explorer, frames):
@@ -453,7 +453,7 @@ def test_two_explorers_are_linked_and_parted(frames):
 
 def test_a_record_alone_can_be_explored_and_exported(record, tmp_path):
     made = app.explore(record)
-    assert not made._tests.children
+    assert not made.tests.actions
     made.state = dataclasses.replace(made.state, frame=2)
     page = made.export(tmp_path / "page.html").read_text(encoding="utf-8")
     assert "http://" not in page.split("<script>")[0] and len(page) > 1_000_000
