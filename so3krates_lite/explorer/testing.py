@@ -97,7 +97,7 @@ class Testing(widgets.VBox):
                 widgets.BoundedIntText, "second frame", min=0, max=most, value=min(1, most)
             ),
             "changed": dropdown(
-                "changed", CHANGED, "what of the chosen is switched off or patched"
+                "changed", changed, "what of the chosen is switched off or patched"
             ),
             "follow": widgets.Checkbox(description="ask again when the view changes", indent=False),
             "file": described(widgets.Text, "file", value="explorer.csv"),
