@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -101,3 +102,13 @@ def test_files_tables_and_pages_take_it(tmp_path):
 def test_the_docstring_s_example_holds():
     assert doctest.testmod(from_arrays).attempted > 5
     assert doctest.testmod(from_arrays).failed == 0
+
+
+def test_the_how_to_s_example_holds():
+    page = Path(__file__).parents[2] / "docs" / "explorer.md"
+    blocks = page.read_text(encoding="utf-8").split("```python\n")[1:]
+    (code,) = (b.split("```")[0] for b in blocks if "record_from_arrays(" in b)
+    made: dict = {}
+    exec(code, made)
+    assert made["view"].record.blocks == ("given",) and made["record"].n_pairs == 72
+    assert not made["view"]._message.value
