@@ -121,7 +121,10 @@ class SideBySide(widgets.VBox):
                 widgets.Box(views, layout=ROW | {"align_items": "flex-start"}),
             ]
         )
-        self._adjust(one)
+        first = one
+        if alike:  # where the stronger of the two is strongest
+            first = max((one, other), key=lambda view: view.record.limit(view.state.block))
+        self._adjust(first)
 
     def _adjust(self, changed: Explorer) -> None:
         """Let the other view follow the changed one, set both scales, draw the difference."""

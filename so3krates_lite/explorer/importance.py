@@ -142,14 +142,11 @@ def attribution_tested(
     attention = record.matrix(state.frame, state.block, state.layer, state.channel, state.quantity)
     by_size = agreement_of_order(attention[at], scores.matrix[at])
     text = f"{scores.told} Of {len(at[0])} pairs here, sizes of attention and of {method} agree in "
-    text += f"order by {by_size:+.2f} (Spearman)"
-    if scores.signed and state.quantity != "contribution":
-        same = np.mean(np.sign(attention[at]) == np.sign(scores.matrix[at]))
-        text += f", signs in {same:.0%}"
+    text += f"order by {by_size:+.2f} (Spearman). "
     best = int(np.abs(scores.matrix[at]).argmax())
     labels = wording.atom_labels(frame.numbers[0])
     one, other = (labels[end[best]] for end in at)
-    text += f". Largest: {one} asks {other}, {scores.matrix[at][best]:.3g}, {scores.unit}."
+    text += f"Largest, {scores.unit}: {one} asks {other}, {scores.matrix[at][best]:.3g}."
     table = about("attribution", record, state, stand) | {
         "method": method,
         "unit": scores.unit,
@@ -210,7 +207,7 @@ def pairs_tested(
         x_title=x_title,
         x_end=1.05 * float(x.max()) or 1.0,
         between=" asks ",
-        limit=float(effect.max()) or 1.0,
+        limit=(1.15 if again > 1 else 1.0) * float(effect.max()) or 1.0,  # room for the legend
         signed=False,
         scale=look.SEQUENTIAL,
         unit="change of forces (meV/Å)",
@@ -331,7 +328,7 @@ def heads_tested(
     picks = [{"block": b, "layer": k, "channel": c} for b, k, c in where]
     data = {
         "kind": "bars",
-        "title": f"What it costs: block layer · channel {stand.said}",
+        "title": f"Heads, degrees, orders {stand.said}, one at a time",
         "names": names[:MOST_BARS],
         "values": look.digits(1e3 * forces[:MOST_BARS]),
         "said": [

@@ -95,6 +95,17 @@ def test_both_follow_each_other_until_they_are_parted():
     assert not both.one._message.value and not both.other._message.value
 
 
+def test_they_begin_where_the_stronger_of_the_two_is_strongest():
+    weak, strong = scaled(told_record(), 0.1), told_record()
+    for both in (explore_two(weak, strong), explore_two(strong, weak)):
+        assert both.one.state == both.other.state
+        assert (both.one.state.layer, both.one.state.channel) == (1, 1)
+    faint = scaled(ethanol_record(seed=1), 1e-3)
+    where = Explorer(ethanol_record()).state
+    both = explore_two(faint, ethanol_record())
+    assert (both.one.state.layer, both.one.state.channel) == (where.layer, where.channel)
+
+
 def test_one_scale_serves_both_until_each_has_its_own():
     one, other = told_record(), scaled(told_record(), 3.0)
     both = SideBySide(Explorer(one), Explorer(other))
