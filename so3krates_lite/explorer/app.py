@@ -38,6 +38,7 @@ QUANTITY_NAMES = {
     "coefficient": "raw coefficient",
     "contribution": "size of the contribution",
 }
+ALL = -1  # of a dropdown; the value None would choose nothing there
 ROLE_NAMES = {"receiver": "what it attends to", "sender": "who attends to it"}
 
 
@@ -100,7 +101,7 @@ class Explorer(widgets.VBox):
             "channel": dropdown("channel", [("", 0)]),
             "quantity": dropdown("shown", [(QUANTITY_NAMES[q], q) for q in QUANTITIES]),
             "colour": dropdown("atoms by", colours_of(record)),
-            "atom": dropdown("atom", [("all", None)]),
+            "atom": dropdown("atom", [("all", ALL)]),
             "role": dropdown("role", [(text, role) for role, text in ROLE_NAMES.items()]),
             "threshold": widgets.FloatSlider(
                 min=0, max=0.5, step=0.01, description="hide below", readout_format=".0%"
@@ -195,6 +196,7 @@ class Explorer(widgets.VBox):
     def _set(self, name: str, value: Any) -> None:
         if self._quiet:
             return
+        value = None if name == "atom" and value == ALL else value
         change = {name: value} | ({"partner": None} if name in ("atom", "role") else {})
         self.state = dataclasses.replace(self.state, **change).checked(self.record)
 
@@ -279,14 +281,15 @@ class Explorer(widgets.VBox):
             names = self.record.channel_names(state.block)
             options = {
                 "channel": [(name, k) for k, name in enumerate(names)],
-                "atom": [("all", None), *((name, k) for k, name in enumerate(labels))],
+                "atom": [("all", ALL), *((name, k) for k, name in enumerate(labels))],
             }
             for name, wanted in options.items():
                 if list(self.controls[name].options) != wanted:
                     self.controls[name].options = wanted
             self._play.value = state.frame
             for name, box in self.controls.items():
-                box.value = getattr(state, name)
+                value = getattr(state, name)
+                box.value = ALL if value is None else value
             self._freed.value = state.limit is not None
         finally:
             self._quiet = False

@@ -332,6 +332,12 @@ def test_a_click_in_one_view_changes_the_others(explorer):
     explorer.molecule.widget.picked = {"sphere": "H5", "count": 1}
     assert (explorer.state.atom, explorer.state.partner) == (5, None)
     assert explorer.panels["matrix"].data["chosen"]["receiver"] == 5
+    explorer.molecule.widget.picked = {"sphere": "H5", "count": 2}
+    assert explorer.state.atom is None and explorer.controls["atom"].label == "all"
+    explorer.controls["atom"].value = 4
+    explorer.controls["atom"].label = "all"
+    assert explorer.state.atom is None
+    explorer.molecule.widget.picked = {"sphere": "H5", "count": 3}
     explorer.panels["overview"].picked = {"layer": 0, "channel": 1, "count": 2}
     assert (explorer.state.layer, explorer.controls["channel"].value) == (0, 1)
     explorer.panels["series"].picked = {"frame": 1, "count": 3}
