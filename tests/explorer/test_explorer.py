@@ -244,10 +244,12 @@ def test_atoms_are_coloured_by_the_deviation_of_an_ensemble(record, state):
 def test_the_explorer_of_an_ensemble_shows_a_member_and_asks_it():
     config = small_config(sphc_start="smooth")
     members = [Potential(config, random_parameters(config, seed)) for seed in (0, 1)]
-    opened = app.explore(Ensemble.of(members), molecule(5, 0, span=3.0))
-    expected = members[0].attention(molecule(5, 0, span=3.0))
+    opened = app.explore(Ensemble.of(members), molecule(5, 0))
+    expected = members[0].attention(molecule(5, 0))
     assert np.array_equal(opened.record.feature.coefficient, expected.feature.coefficient)
-    assert (opened.record.forces_std > 0).all()
+    std = np.linalg.norm(Ensemble.of(members).predict(molecule(5, 0)).forces_std, axis=-1)
+    np.testing.assert_allclose(opened.record.forces_std, std, rtol=0, atol=1e-12)
+    assert std.max() > 0
     assert type(opened.potential) is Potential
     assert opened.controls["colour"].options == ("element", "deviation")
 
