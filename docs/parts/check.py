@@ -68,9 +68,9 @@ def problems(site: Path) -> Iterator[str]:
             aim = (path.parent / unquote(parts.path)).resolve() if parts.path else path
             if not aim.is_file() and not (aim / "index.html").is_file():
                 yield f"{name}: '{target}' leads nowhere"
-            elif parts.fragment and aim in pages:
-                if unquote(parts.fragment) not in pages[aim].places | {"top"}:
-                    yield f"{name}: '{target}' leads to no place in that page"
+            place = unquote(parts.fragment)
+            if aim in pages and place not in {"", "top"} | pages[aim].places:
+                yield f"{name}: '{target}' leads to no place in that page"
 
 
 def main(folder: str) -> int:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 LIBRARY = "../_static/plotly.min.js"
-ANGLES = slice(None, None, 2)  # of the scan's 25
+EVERY = slice(None, None, 2)  # of the scan's 25 angles
+# of all channels the one whose attention from end to end changes most with the angle
+CHANNEL = {"block": "spherical", "layer": 1, "channel": 1}
 
 
 def ethanol(path: Path) -> None:
@@ -27,26 +29,26 @@ def ethanol(path: Path) -> None:
 def cumulene(path: Path) -> None:
     """C9H4 while one end turns against the other: attention over any distance, angle by angle."""
     from so3krates_lite.datasets import load
-    from so3krates_lite.datasets.cumulenes import dihedral_of, scan
+    from so3krates_lite.datasets.cumulenes import ANGLES, scan
     from so3krates_lite.drawing import save_figure
     from so3krates_lite.drawing.motion import motion_figure
     from so3krates_lite.ensemble import load_potential
-    from so3krates_lite.record.ranking import strongest_channel
 
-    frames = scan(load("cumulenes-gfn2"), 9)[ANGLES]
+    frames = scan(load("cumulenes-gfn2"), 9)[EVERY]
     record = load_potential("c9h4-spherical").attention(frames)
-    layer, channel = strongest_channel(record, "spherical")
     figure = motion_figure(
         record,
-        block="spherical",
-        layer=layer,
-        channel=channel,
+        **CHANNEL,
+        threshold=0.1,
         milliseconds=400,
-        height=460,
-        names=[f"{angle:.0f}°" for angle in dihedral_of(frames)],
+        height=None,
+        names=[f"{angle:.0f}°" for angle in ANGLES[EVERY]],
         said="angle between the ends ",
     )
-    save_figure(figure.update_layout(title_text=""), path, library=LIBRARY)
+    # a narrow page cuts the chain's ends off unless the camera stands back
+    eye = figure.layout.scene.camera.eye
+    eye.update({axis: 1.2 * eye[axis] for axis in "xyz"})
+    save_figure(figure, path, library=LIBRARY)
 
 
 def peptide(path: Path) -> None:

@@ -105,13 +105,12 @@ def add_links(app, docname: str, source: list[str]) -> None:
     if folder != "notebooks" or not stem[:1].isdigit():
         return
     notebook = nbformat.reads(source[0], as_version=4)
-    links = (
-        f"[Open in Colab]({address.in_colab(stem)}) · [Open on Binder]({address.on_binder(stem)}) · "
-        f"{{download}}`Download <{stem}.ipynb>`"
-    )
+    colab, binder = address.in_colab(stem), address.on_binder(stem)
+    download = f"{{download}}`Download <{stem}.ipynb>`"
+    links = f"[Open in Colab]({colab}) · [Open on Binder]({binder}) · {download}"
     head = notebook.cells[0]
     heading, _, rest = head.source.partition("\n")
-    head.source = f"{heading}\n\n{links}\n{{.open}}\n{rest}"
+    head.source = f"{heading}\n\n{{.open}}\n{links}\n{rest}"
     source[0] = nbformat.writes(notebook)
 
 
@@ -119,7 +118,7 @@ def add_links(app, docname: str, source: list[str]) -> None:
 
 
 def for_colab(notebook: nbformat.NotebookNode, stem: str) -> nbformat.NotebookNode:
-    """A copy whose first cell installs what is missing, and whose links lead somewhere from there."""
+    """A copy whose first cell installs what is missing, and whose links work there."""
     setup = FIRST_CELL.replace("REPOSITORY", address.REPOSITORY)
     if stem in PUBLISHED:
         setup += f"\n    !so3krates-lite data fetch {PUBLISHED[stem]}"

@@ -40,6 +40,8 @@ def shown_signature(
         return None
     if what == "method" and next(iter(found.parameters), "") == "self":
         found = found.replace(parameters=list(found.parameters.values())[1:])
+    if what == "class":
+        found = found.replace(return_annotation=inspect.Signature.empty)
     text = as_written(found)
     # defaults that are objects, such as <factory>, are no Python
     text = text.replace("<factory>", "...")

@@ -2,6 +2,16 @@
 // whole site, and a still picture stays where there is neither JavaScript nor WebGL.
 (function () {
   "use strict";
+  // a frame as high as its page, so that nothing scrolls within what scrolls
+  for (const frame of document.querySelectorAll("iframe.whole")) {
+    frame.addEventListener("load", () => {
+      const page = frame.contentDocument && frame.contentDocument.documentElement;
+      if (!page) return;
+      const fit = () => { frame.style.height = page.querySelector("body").scrollHeight + 4 + "px"; };
+      new ResizeObserver(fit).observe(page.querySelector("body"));
+      fit();
+    });
+  }
   const places = document.querySelectorAll(".turning");
   if (!places.length || !("IntersectionObserver" in window)) return;
   const root = document.documentElement.dataset.content_root || "./";
@@ -27,6 +37,12 @@
     const figure = JSON.parse(place.querySelector("script").textContent);
     if (needsWebGL(figure) && !hasWebGL()) return;
     const Plotly = await plotly();
+    // the camera sees so much from top to bottom: on a phone a scene is less high, or it is cut off
+    const width = place.clientWidth, { scene, height, sliders } = figure.layout;
+    if (scene && height > 0.85 * width) {
+      figure.layout.height = Math.round(0.85 * width) + (sliders ? 80 : 0);
+      place.style.minHeight = "0";
+    }
     const stage = document.createElement("div");
     place.append(stage);
     const config = { responsive: true, displaylogo: false, displayModeBar: "hover",

@@ -59,9 +59,15 @@ def save_figure(
 def page(figure: go.Figure, library: str | None = None) -> str:
     """The figure as one HTML page with plotly's script inside; nothing else is loaded.
 
-    Where ``library`` says where that script is, it is read from there.
+    Where ``library`` says where that script is, it is read from there. What moves begins at rest.
     """
-    body = figure.to_html(full_html=False, include_plotlyjs=library or True, config=CONFIG)
+    body = figure.to_html(
+        full_html=False,
+        include_plotlyjs=library or True,
+        config=CONFIG,
+        auto_play=False,
+        default_height="94vh",  # of a figure that states none
+    )
     title = escape(unescape(figure.layout.title.text or "figure"))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'

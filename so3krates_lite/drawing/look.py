@@ -87,7 +87,7 @@ def styled(figure: go.Figure, height: int = 420, **layout) -> go.Figure:
 
 
 def policy(library: str | None = None) -> str:
-    """What a page's browser shall refuse: to load anything, but for ``library`` from its own site."""
+    """What a browser shall refuse: to load anything, but ``library`` from the page's own site."""
     own = "" if library is None else "'self' "
     return (
         f"default-src 'none'; script-src {own}'unsafe-inline'; style-src 'unsafe-inline'; "

@@ -71,7 +71,7 @@ def motion_figure(
     frames: Frames | AttentionRecord,
     *,
     milliseconds: int = 50,
-    height: int = 420,
+    height: int | None = 420,
     loop: bool = False,
     names: Sequence[str] = (),
     said: str = "",
@@ -86,6 +86,7 @@ def motion_figure(
         frames: of one structure; those of a mode come from `Vibrations.path`. A record of such
             frames is played with its attention, drawn as in `molecule3d.molecule_figure`
         milliseconds: between two frames
+        height: px; None: as high as its place on the page
         loop: play the frames six times over, for a swing that closes
         names: one for each frame, for a slider to go to it; none: no slider
         said: what the names are, before the slider's current one
@@ -121,7 +122,9 @@ def motion_figure(
     button = {"method": "animate", "label": "play", "args": [order, pace]}
     still = {"frame": {"duration": 0, "redraw": True}, "mode": "immediate"}
     stop = {"method": "animate", "label": "stop", "args": [[None], still]}
-    menu = {"type": "buttons", "direction": "left", "x": 0, "y": 0, "buttons": [button, stop]}
+    # anchored inside, so that the scene keeps the whole width
+    place = {"direction": "left", "x": 0, "xanchor": "left", "y": 0, "yanchor": "bottom"}
+    menu = {"type": "buttons", **place, "buttons": [button, stop]}
     figure.update_layout(updatemenus=[menu], showlegend=False)
     if names:
         steps = [
@@ -129,7 +132,7 @@ def motion_figure(
             for k, name in enumerate(names)
         ]
         current = {"prefix": said, "font": {"color": TEXT}}
-        slider = {"steps": steps, "currentvalue": current, "x": 0.16, "len": 0.84, "y": 0.04}
+        slider = {"steps": steps, "currentvalue": current, "x": 0.26, "len": 0.7, "y": 0.15}
         figure.update_layout(sliders=[slider | {"font": {"size": 11}}])
     return figure
 
