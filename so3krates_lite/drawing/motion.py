@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from so3krates_lite.drawing.look import POSITIVE, TEXT
+from so3krates_lite.drawing.look import GRID, POSITIVE, TEXT
 from so3krates_lite.drawing.molecule3d import attention_mesh, styled_scene
 from so3krates_lite.drawing.scene import Scene, atom_radius, chosen_pairs, element_colour, scene
 from so3krates_lite.drawing.stills import draw_molecule
@@ -123,8 +123,10 @@ def motion_figure(
     still = {"frame": {"duration": 0, "redraw": True}, "mode": "immediate"}
     stop = {"method": "animate", "label": "stop", "args": [[None], still]}
     # anchored inside, so that the scene keeps the whole width
-    place = {"direction": "left", "x": 0, "xanchor": "left", "y": 0, "yanchor": "bottom"}
-    menu = {"type": "buttons", **place, "buttons": [button, stop]}
+    high = {"y": 1, "yanchor": "top"} if names else {"y": 0, "yanchor": "bottom"}
+    place = {"direction": "left", "x": 0, "xanchor": "left", **high}
+    looks = {"showactive": False, "bgcolor": GRID, "font": {"color": TEXT}}
+    menu = {"type": "buttons", **place, **looks, "buttons": [button, stop]}
     figure.update_layout(updatemenus=[menu], showlegend=False)
     if names:
         steps = [
@@ -132,7 +134,7 @@ def motion_figure(
             for k, name in enumerate(names)
         ]
         current = {"prefix": said, "font": {"color": TEXT}}
-        slider = {"steps": steps, "currentvalue": current, "x": 0.26, "len": 0.7, "y": 0.15}
+        slider = {"steps": steps, "currentvalue": current, "x": 0.04, "len": 0.92, "y": 0.2}
         figure.update_layout(sliders=[slider | {"font": {"size": 11}}])
     return figure
 
