@@ -6,6 +6,7 @@ page with a peptide needs the weights of SO3LR; where they are not fetched, it s
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 
 LIBRARY = "../_static/plotly.min.js"
@@ -62,7 +63,7 @@ def peptide(path: Path) -> None:
     try:
         potential = load_potential("so3lr")
     except UserError as error:
-        path.write_text(ABSENT.format(error), encoding="utf-8")
+        path.write_text(ABSENT.format(escape(str(error))), encoding="utf-8")
         return
     record = potential.attention(Frames.from_atoms([alanine_dipeptide()]))
     write_report(path, title="Alanine dipeptide, SO3LR", record=record, library=LIBRARY)

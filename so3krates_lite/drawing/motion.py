@@ -134,7 +134,7 @@ def motion_figure(
             for k, name in enumerate(names)
         ]
         current = {"prefix": said, "font": {"color": TEXT}}
-        slider = {"steps": steps, "currentvalue": current, "x": 0.04, "len": 0.92, "y": 0.22}
+        slider = {"steps": steps, "currentvalue": current, "x": 0.04, "len": 0.92, "y": 0.25}
         figure.update_layout(sliders=[slider | {"font": {"size": 11}}])
     return figure
 
