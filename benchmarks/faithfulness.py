@@ -27,6 +27,7 @@ from so3krates_lite.interpret import faithfulness, integrated_gradients, interve
 from so3krates_lite.interpret.baselines import Baseline, channels_of
 from so3krates_lite.interpret.evidence import ANSWERS
 from so3krates_lite.interpret.interventions import Place
+from so3krates_lite.interpret.rankings import ALONE, KNOWN_BY_ALL, METHODS
 from so3krates_lite.potential import Potential, load_potential
 from so3krates_lite.runtime.files import write_atomically
 from so3krates_lite.runtime.settings import hardware
@@ -109,7 +110,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--frames", type=int, default=12)
-    parser.add_argument("--only", nargs="+", default=list(DATA))
+    parser.add_argument("--only", nargs="*", default=list(DATA))
     parser.add_argument("--others", nargs="+", default=[], metavar="NAME=FILE")
     parser.add_argument("--model", nargs="+", default=[], metavar="NAME=FILE:DATA")
     options = parser.parse_args()
@@ -131,19 +132,74 @@ def main() -> None:
             found = tested(name, potential, frames, options.frames, others.get(name, []))
             found["seconds"] = time.perf_counter() - begin
             write_atomically(target, json.dumps(found, default=plain).encode())
-    for name in todo:
-        print_tables(name, json.loads((options.folder / f"{name}.json").read_text()))
+    results = {name: json.loads((options.folder / f"{name}.json").read_text()) for name in todo}
+    for answer in ANSWERS:
+        print(f"\n### {answer}\n")
+        print_table(
+            [row for name, found in results.items() for row in summary(name, found, answer)]
+        )
+    print("\n### completeness, parts, speed\n")
+    print_table([more(name, found) for name, found in results.items()])
+    for name, found in results.items():
+        if "parts" in found:
+            print(f"\n{name}, root mean square of the parts (eV): {found['parts']['size']}")
 
 
-def print_tables(name: str, found: dict) -> None:
+def summary(name: str, found: dict, answer: str) -> list[dict[str, str | float]]:
+    """One line per block and baseline: gaps of the methods, and what else is known of attention."""
+    lines = []
     for run in found["runs"]:
-        for answer, rows in run["rows"].items():
-            print(f"\n### {name}, {run['block']}, baseline {run['baseline']}, {answer}\n")
-            names = list(rows[0])
-            print("| " + " | ".join(names) + " |\n" + "|---" * len(names) + "|")
-            for row in rows:
-                print("| " + " | ".join(map(cell, row.values())) + " |")
-            print(f"\n{run['verdict'][answer]}")
+        rows = {row["method"]: row for row in run["rows"][answer]}
+        attention = rows["attention"]
+        line = {"model": name, "block": run["block"], "baseline": run["baseline"]}
+        line["whole"] = np.mean(run["all"]["whole"][answer])
+        gaps = gap_by_method(run, answer)
+        for method in METHODS:
+            if method not in ALONE.values() or method == ALONE[answer]:
+                line[method.split(",")[0]] = gaps[method].mean()
+        for other in KNOWN_BY_ALL:
+            line[f"wins, {other}"] = f"{int((gaps['attention'] > gaps[other]).sum())}"
+        kept = ("at equal distance", "signs", "frames", "seeds", "untrained")
+        lines.append(line | {key: attention[key] for key in kept})
+    return lines
+
+
+def gap_by_method(run: dict, answer: str) -> dict[str, np.ndarray]:
+    """Deletion less insertion, by frame."""
+    found = run["all"]
+    areas = [
+        np.trapezoid(np.array(found[kind][answer]), found["fraction"], axis=-1)
+        for kind in ("deletion", "insertion")
+    ]
+    return dict(zip(found["methods"], areas[0] - areas[1], strict=True))
+
+
+def more(name: str, found: dict) -> dict[str, str | float]:
+    """Completeness of shares in all blocks together, and how quick it was."""
+    line: dict[str, str | float] = {"model": name}
+    for kind in ("zero", "mean"):
+        shares = [(error, change) for k, error, change, _ in found["completeness"] if k == kind]
+        if shares:
+            error, change = np.abs(np.array(shares)).T
+            line[f"{kind}: change (eV)"] = f"{change.mean():.3f}"
+            line[f"{kind}: missed, most (meV)"] = f"{1000 * error.max():.4f}"
+            line[f"{kind}: missed, most (share)"] = f"{(error / change).max():.1e}"
+        else:
+            line |= {f"{kind}: {what}": "" for what in WHAT}
+    line["cases per minute"] = f"{found['cases per minute']:.0f}"
+    line["minutes"] = found["seconds"] / 60
+    return line
+
+
+WHAT = ("change (eV)", "missed, most (meV)", "missed, most (share)")
+
+
+def print_table(rows: list[dict[str, str | float]]) -> None:
+    """As Markdown."""
+    names = list(rows[0])
+    print("| " + " | ".join(names) + " |\n" + "|---" * len(names) + "|")
+    for row in rows:
+        print("| " + " | ".join(cell(row[name]) for name in names) + " |")
 
 
 def cell(value: str | float) -> str:

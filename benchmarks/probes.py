@@ -45,9 +45,9 @@ def qm7x() -> tuple[Frames, dict[str, Target]]:
 
 
 def ethanol() -> tuple[Frames, dict[str, Target]]:
-    """Test frames of the bundled ethanol, in MD17's order of atoms: C C O, five H of C, H of O."""
+    """Test frames of the bundled ethanol, walkers apart; C C O, five H of C, H of O."""
     frames = load("ethanol-gfn2")
-    frames = frames[bundled_split("ethanol-gfn2").test].replace(group=None)
+    frames = frames[bundled_split("ethanol-gfn2").test]
     targets = named_targets(frames)
     del targets["hybridisation of C"], targets["in a ring"], targets["number of neighbours"]
     targets |= {

@@ -43,8 +43,9 @@ from so3krates_lite.structures.graph import Batch
 def _of_members(function: Callable) -> Compiled:
     """A function of one network's parameters, for several in one compiled program.
 
-    One network after another: for one ethanol and four members of 32 features that takes 1.2 ms,
-    all side by side (`jax.vmap`) 3.0; for twenty ethanols 17 and 16 (2 CPU cores).
+    One network after another, which takes no longer than all side by side (`jax.vmap`) and no more
+    memory than one (benchmarks/members.py; of four members of 60 features and two layers 1.9 and
+    1.9 ms for one ethanol, 26 and 29 ms for twenty; 2 CPU cores, shared).
     """
 
     def one_by_one(params: dict, batch: Batch, config: ModelConfig) -> Any:

@@ -81,18 +81,37 @@ def _properties(params: dict, batch: Batch, config: ModelConfig) -> dict:
     return left["properties"]
 
 
-class Prediction(NamedTuple):
-    """Energy (eV), forces (eV/Å; zero for padding) and, if asked for, stress (eV/Å^3).
+class _Predicted(NamedTuple):
+    energy: Float[np.ndarray, "frames"]
+    forces: Float[np.ndarray, "frames atoms 3"]
+    stress: Float[np.ndarray, "frames 3 3"] | None = None
+
+
+class Prediction(_Predicted):
+    """Energy (eV), forces (eV/Å; zero for padding) and, if asked for, stress (eV/Å^3): a tuple of
+    three.
 
     ``energy_std`` and ``forces_std`` say how far off each may be, by one standard deviation in the
     same units; None: whoever predicts does not tell, as one network alone does not.
     """
 
-    energy: Float[np.ndarray, "frames"]
-    forces: Float[np.ndarray, "frames atoms 3"]
-    stress: Float[np.ndarray, "frames 3 3"] | None = None
     energy_std: Float[np.ndarray, "frames"] | None = None
     forces_std: Float[np.ndarray, "frames atoms 3"] | None = None
+
+    def with_deviations(
+        self,
+        energy_std: Float[np.ndarray, "frames"] | None,
+        forces_std: Float[np.ndarray, "frames atoms 3"] | None,
+    ) -> Prediction:
+        """The same with deviations."""
+        found = Prediction(*self)
+        found.energy_std, found.forces_std = energy_std, forces_std
+        return found
+
+    def named(self) -> dict[str, np.ndarray]:
+        """All that there is, by name."""
+        deviations = {"energy_std": self.energy_std, "forces_std": self.forces_std}
+        return {k: v for k, v in {**self._asdict(), **deviations}.items() if v is not None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -317,7 +336,8 @@ class Potential:
                     whole = values.setdefault(name, np.zeros(shape))
                     whole[(part, slice(atoms)) if of_atoms else part] = found[: len(part)]
         energy += self.shift(frames)
-        return Prediction(**values)
+        deviations = {name: values.pop(name, None) for name in ("energy_std", "forces_std")}
+        return Prediction(**values).with_deviations(**deviations)
 
     def attention(self, frames: Frames, *, allow_unknown_elements: bool = False) -> AttentionRecord:
         """What every layer, head and degree attended to, for a frame or a trajectory.

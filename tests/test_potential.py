@@ -381,7 +381,7 @@ def test_stated_elements_are_refused_or_known_whatever_the_shifts(potential, tmp
 def test_files_that_do_not_state_their_elements_are_read_as_before(potential, tmp_path):
     path = tmp_path / "earlier.safetensors"
     potential.save(path)
-    assert "elements" not in files.load_arrays(path, KIND, FORMAT_VERSION)[1]
+    assert "elements" not in files.load_arrays(path, Potential.kind, FORMAT_VERSION)[1]
     again = Potential.load(path)
     assert again.trained_elements is None
     assert again.elements == potential.elements == set(range(99))

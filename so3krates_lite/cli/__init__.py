@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import io
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -19,6 +20,7 @@ from so3krates_lite.cli.experiment import add_experiment
 from so3krates_lite.cli.explore import add_explore
 from so3krates_lite.cli.interpret import add_faithfulness
 from so3krates_lite.cli.simulate import add_md, add_stability, add_vibrations
+from so3krates_lite.cli.spectrum import add_spectrum
 from so3krates_lite.cli.training import add_train
 from so3krates_lite.cli.use import add_attention, add_demo, add_evaluate, add_predict
 from so3krates_lite.errors import UserError
@@ -39,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # while a full disk can still be told
     except UserError as error:
         print(f"so3krates-lite: {error}", file=sys.stderr)
+        _leave_others()
         return 2
     except KeyboardInterrupt:
         print("so3krates-lite: interrupted.", file=sys.stderr)
@@ -50,6 +53,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"so3krates-lite: {what}: check path, permissions and room.", file=sys.stderr)
         return 2
     return 0
+
+
+def _leave_others() -> None:
+    """End at once where one of several processes cannot go on: JAX would wait for the others, and
+    then end this one with a trace of its own."""
+    jax = sys.modules.get("jax")
+    if jax is not None and jax.distributed.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(2)
 
 
 class Notes(logging.Handler):
@@ -83,6 +96,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_vibrations(commands)
     add_md(commands)
     add_stability(commands)
+    add_spectrum(commands)
     add_faithfulness(commands)
     add_experiment(commands)
     add_data(commands)

@@ -36,20 +36,25 @@ def add_explore(commands) -> None:
         "open the attention explorer in the browser",
         "Serves it on this machine only (127.0.0.1), behind a token, until Ctrl-C.\n\n"
         "  so3krates-lite explore ethanol-gfn2 ethanol-gfn2 --limit 20\n"
-        "  so3krates-lite explore runs/mine trajectory.extxyz",
+        "  so3krates-lite explore runs/mine trajectory.extxyz\n"
+        "  so3krates-lite explore runs/before trajectory.extxyz --beside runs/after",
     )
     add_model_and_data(parser)
+    parser.add_argument(
+        "--beside", metavar="MODEL", help="a second model, side by side, and the difference"
+    )
     parser.add_argument("--port", type=positive, help="[one that is free]")
     parser.add_argument("--no-browser", action="store_true", help="print the address only")
     add_loading(parser)
 
 
-def app_notebook(model: str, frames_file: str, title: str) -> dict:
-    """A notebook of one cell that opens the explorer."""
-    code = (
-        "from so3krates_lite.explorer import explore\n"
-        f"explore({model!r}, {frames_file!r}, title={title!r})"
-    )
+def app_notebook(models: list[str], frames_file: str, titles: list[str]) -> dict:
+    """A notebook of one cell that opens the explorer on one model, or on two side by side."""
+    if len(models) == 1:
+        call = f"explore({models[0]!r}, {frames_file!r}, title={titles[0]!r})"
+    else:
+        call = f"explore_two(*{models!r}, {frames_file!r}, names={tuple(titles)!r})"
+    code = f"from so3krates_lite.explorer import explore, explore_two\n{call}"
     cell = {
         "cell_type": "code",
         "execution_count": None,
@@ -69,6 +74,7 @@ def app_notebook(model: str, frames_file: str, title: str) -> dict:
 
 def _explore(options: argparse.Namespace) -> None:
     from so3krates_lite.datasets.frames_file import save_frames
+    from so3krates_lite.ensemble import load_potential
 
     for name in ("voila", "anywidget", "nglview"):
         if importlib.util.find_spec(name) is None:
@@ -76,18 +82,23 @@ def _explore(options: argparse.Namespace) -> None:
                 f"The explorer needs {name}, which is not installed: "
                 "pip install 'so3krates-lite[lab]'."
             )
-    potential = load_model(options)
+    names = [options.model] if options.beside is None else [options.model, options.beside]
+    potentials = [load_model(options), *map(load_potential, names[1:])]
     frames = load_data(options)
     if len(frames) > MOST_FRAMES:
         print(f"The first {MOST_FRAMES} of {len(frames)} structures are shown; --limit chooses.")
         frames = frames[:MOST_FRAMES]
-    potential.check_elements(frames.numbers)
+    for potential in potentials:
+        potential.check_elements(frames.numbers)
     with tempfile.TemporaryDirectory(prefix="so3krates-explore-") as folder:
         place = Path(folder)
-        potential.save(place / "model.safetensors")
+        files = [str(place / f"model-{n}.safetensors") for n in range(len(names))]
+        for potential, file in zip(potentials, files, strict=True):
+            potential.save(file)
         save_frames(frames, place / "frames.npz")
-        title = f"{Path(options.model).name} on {frames.info.get('name', Path(options.data).name)}"
-        notebook = app_notebook(str(place / "model.safetensors"), str(place / "frames.npz"), title)
+        on = frames.info.get("name", Path(options.data).name)
+        titles = [f"{Path(options.model).name} on {on}"] if len(names) == 1 else names
+        notebook = app_notebook(files, str(place / "frames.npz"), titles)
         (place / "explorer.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
         _serve(place / "explorer.ipynb", options)
 

@@ -58,9 +58,9 @@ def add_faithfulness(commands) -> None:
 def _faithfulness(options: argparse.Namespace) -> None:
     from so3krates_lite.datasets.bundled import bundled_split
     from so3krates_lite.drawing.export import ENDINGS, save_figure
+    from so3krates_lite.ensemble import load_potential
     from so3krates_lite.interpret.baselines import ZERO, Baseline
     from so3krates_lite.interpret.evidence import faithfulness
-    from so3krates_lite.potential import load_potential
     from so3krates_lite.runtime import files
 
     if options.out and options.out.suffix.lower() not in ENDINGS:

@@ -146,6 +146,17 @@ def length(text: str) -> float:
     return value
 
 
+def above_zero(text: str) -> float:
+    """A number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value
+
+
 def positive(text: str) -> int:
     """A whole number from 1 upwards."""
     if not text.isdecimal() or int(text) < 1:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import time
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from so3krates_lite.cli.options import (
+    above_zero,
     add_loading,
     add_model_and_data,
     command,
@@ -246,14 +244,3 @@ def _first(frames: Frames) -> Atoms:
     (atoms,) = frames[:1].to_atoms()
     atoms.calc = None
     return atoms
-
-
-def above_zero(text: str) -> float:
-    """A number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < np.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
-    return value

@@ -77,6 +77,11 @@ def add_train(commands) -> None:
     geomatt = parser.add_argument_group("geomatt", both)
     _add_fields(geomatt, GeomAttConfig, GEOMATT_OPTIONS)
     _add_fields(parser.add_argument_group("training"), TrainConfig, TRAIN_OPTIONS)
+    group = parser.add_argument_group("devices", "see docs/scale.md")
+    group.add_argument("--devices", type=devices, default=1, help='a number, or "all" [1]')
+    group.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0, for several")
+    group.add_argument("--processes", type=positive, help="how many there are")
+    group.add_argument("--process", type=seed_number, help="which one this is, from 0")
 
 
 def _add_fields(group, cls: type, options: tuple[str, ...]) -> None:
@@ -122,6 +127,7 @@ def _train(options: argparse.Namespace) -> None:
     from so3krates_lite.datasets.splits import STRATEGIES
     from so3krates_lite.ensemble import load_potential
     from so3krates_lite.training import train
+    from so3krates_lite.training.devices import is_first
     from so3krates_lite.training.evaluation import evaluate, format_table
     from so3krates_lite.training.run import RunFolder
 
@@ -152,6 +158,7 @@ def _train(options: argparse.Namespace) -> None:
     if strategy not in STRATEGIES:
         raise UserError(f"--strategy {strategy} is not known: choose {', '.join(STRATEGIES)}.")
     model_config, train_config = cls(**model), TrainConfig(**settings)
+    _join(options)
     start = load_potential(options.start) if options.start else None
     frames = load_data(options)
     if options.resume:
@@ -167,7 +174,10 @@ def _train(options: argparse.Namespace) -> None:
         folder=options.folder,
         resume=options.resume,
         start=start,
+        devices=options.devices,
     )
+    if not is_first():
+        return
     split, rows = RunFolder(options.folder).split(), []  # isolated atoms may have left it
     for part in ("valid", "test"):
         index = getattr(split, part)
@@ -176,3 +186,24 @@ def _train(options: argparse.Namespace) -> None:
             rows.append(evaluate(result.potential, frames[index], name=name)[0].row())
     print(format_table(rows))
     print(f"The best potential is {options.folder / 'best.safetensors'}.")
+
+
+def _join(options: argparse.Namespace) -> None:
+    """Meet the other processes, if there are any."""
+    names = ("coordinator", "processes", "process")
+    given = [name for name in names if getattr(options, name) is not None]
+    if not given:
+        return
+    if len(given) < 3:
+        lacking = next(name for name in names if name not in given)
+        raise UserError(f"--{given[0]} is given without --{lacking}: several processes need both.")
+    if options.devices != "all":
+        raise UserError("Several processes train on all of their devices: pass --devices all.")
+    from so3krates_lite.training.devices import join
+
+    join(options.coordinator, options.processes, options.process)
+
+
+def devices(text: str) -> int | str:
+    """How many devices, or all of them."""
+    return text if text == "all" else positive(text)

@@ -134,7 +134,7 @@ def _predict(options: argparse.Namespace) -> None:
     more = predicted.of_atoms_and_terms(potential, frames)
     labelled = predicted.has_labels(frames)
     if options.out.suffix == ".npz":
-        found = {k: v for k, v in prediction._asdict().items() if v is not None}
+        found = prediction.named()
         also = not labelled
         labels = {k: v for k, v in found.items() if not k.endswith("_std")}
         frames = frames.replace(**labels) if also else frames

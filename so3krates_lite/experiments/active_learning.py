@@ -265,7 +265,7 @@ def active_learning(
         UserError: an argument is not possible, or tblite is not installed
     """
     for strategy in strategies:
-        require(strategy in STRATEGIES, "strategies", strategy, f"of {STRATEGIES}")
+        require(strategy in STRATEGIES, "strategy", strategy, f"one of {', '.join(STRATEGIES)}")
     require(settings.members > 1, "members", settings.members, "two or more, which can disagree")
     if min(labels) < 2 * VALIDATES or list(labels) != sorted(set(labels)):
         raise UserError(

@@ -16,9 +16,10 @@ import traitlets
 
 from so3krates_lite.ensemble import Ensemble, load_potential
 from so3krates_lite.errors import UserError
-from so3krates_lite.explorer import drawing, questions
+from so3krates_lite.explorer import drawing
 from so3krates_lite.explorer.panel import Molecule, Panel, Together
-from so3krates_lite.explorer.state import ViewState, after_pick, colours_of
+from so3krates_lite.explorer.state import ViewState, after_pick, colours_of, followed
+from so3krates_lite.explorer.testing import ROW, Testing
 from so3krates_lite.potential import Potential
 from so3krates_lite.record import wording
 from so3krates_lite.record.attention_record import AttentionRecord
@@ -37,6 +38,7 @@ QUANTITY_NAMES = {
     "coefficient": "raw coefficient",
     "contribution": "size of the contribution",
 }
+ALL = -1  # of a dropdown; the value None would choose nothing there
 ROLE_NAMES = {"receiver": "what it attends to", "sender": "who attends to it"}
 
 
@@ -99,7 +101,7 @@ class Explorer(widgets.VBox):
             "channel": dropdown("channel", [("", 0)]),
             "quantity": dropdown("shown", [(QUANTITY_NAMES[q], q) for q in QUANTITIES]),
             "colour": dropdown("atoms by", colours_of(record)),
-            "atom": dropdown("atom", [("all", None)]),
+            "atom": dropdown("atom", [("all", ALL)]),
             "role": dropdown("role", [(text, role) for role, text in ROLE_NAMES.items()]),
             "threshold": widgets.FloatSlider(
                 min=0, max=0.5, step=0.01, description="hide below", readout_format=".0%"
@@ -133,20 +135,17 @@ class Explorer(widgets.VBox):
         for panel in self.panels.values():
             panel.observe(self._guarded(lambda change: self._pick(change["new"])), "picked")
         self.panels["matrix"].observe(self._guarded(self._told_of_webgl), "webgl")
-        self._tests = widgets.VBox()
-        if self.potential is not None and self.frames is not None:
-            self._tests.children = self._test_buttons()
+        self.tests = Testing(self)
 
     def _layout_children(self) -> list[widgets.Widget]:
         box = self.controls
-        row = {"display": "flex", "flex_flow": "row wrap", "align_items": "center"}
         names = ("block", "layer", "channel", "quantity", "colour", "atom", "role", "threshold")
-        chosen = widgets.Box([*(box[name] for name in names), self._freed], layout=row)
+        chosen = widgets.Box([*(box[name] for name in names), self._freed], layout=ROW)
         half = {"flex": "1 1 420px", "min_width": "360px"}
 
         def side_by_side(*views: widgets.Widget) -> widgets.Box:
             boxes = [widgets.VBox([view], layout=half) for view in views]
-            return widgets.Box(boxes, layout=row | {"align_items": "flex-start"})
+            return widgets.Box(boxes, layout=ROW | {"align_items": "flex-start"})
 
         self._stage = widgets.VBox([self.molecule.widget])
         children: list[widgets.Widget] = []
@@ -161,10 +160,8 @@ class Explorer(widgets.VBox):
             self._said,
             side_by_side(self.panels["distance"], self.panels.get("sphc", self.panels["overview"])),
         ]
-        if "sphc" in self.panels:
-            children.append(side_by_side(self.panels["overview"], self._tests))
-        elif self._tests.children:
-            children.append(self._tests)
+        last = [self.panels["overview"]] if "sphc" in self.panels else []
+        children += [side_by_side(*last, self.tests), self.tests.plots]
         if "series" in self.panels:
             children.append(self.panels["series"])
         children.append(self._formulas())
@@ -175,56 +172,6 @@ class Explorer(widgets.VBox):
         fold = widgets.Accordion([self._formula], selected_index=None)
         fold.set_title(0, "What is shown? Formula and unit")
         return fold
-
-    def _test_buttons(self) -> list[widgets.Widget]:
-        answer = widgets.HTML()
-        plot = Panel(height=300)
-        plot.layout.display = "none"
-        plot.observe(self._guarded(lambda change: self._pick(change["new"])), "picked")
-
-        def button(text: str, tip: str, run: Callable[[], str]) -> widgets.Button:
-            made = widgets.Button(description=text, tooltip=tip, layout={"width": "auto"})
-
-            def pressed(_) -> None:
-                answer.value = "<i>computing …</i>"
-                answer.value = f"<p style='max-width:46em'>{escape(run())}</p>"
-
-            made.on_click(self._guarded(pressed))
-            return made
-
-        def matter() -> str:
-            found = questions.pairs_tested(
-                self.potential, self.frames[self.state.frame], self.record, self.state
-            )
-            plot.show(found.data)
-            plot.layout.display = None
-            return found.text
-
-        def chosen() -> str:
-            return questions.chosen_tested(
-                self.potential, self.frames[self.state.frame], self.record, self.state
-            )
-
-        def turned() -> str:
-            return questions.turned_tested(
-                self.potential, self.frames[self.state.frame], self.record, self.state.frame
-            )
-
-        self.actions = {"matter": matter, "chosen": chosen, "turn": turned}
-        row = widgets.HBox(
-            [
-                button(
-                    "Does it matter? All pairs",
-                    "switch every pair of this layer and channel off, one at a time",
-                    matter,
-                ),
-                button("Switch the chosen off", "the chosen pair, atom, or whole channel", chosen),
-                button("Turn the molecule", "attention stays, SPHCs turn", turned),
-            ],
-            layout={"flex_flow": "row wrap"},
-        )
-        heading = widgets.HTML("<b>Does attention matter? Test it</b>")
-        return [heading, row, answer, plot]
 
     # -- state ------------------------------------------------------------------------------------
 
@@ -249,6 +196,7 @@ class Explorer(widgets.VBox):
     def _set(self, name: str, value: Any) -> None:
         if self._quiet:
             return
+        value = None if name == "atom" and value == ALL else value
         change = {name: value} | ({"partner": None} if name in ("atom", "role") else {})
         self.state = dataclasses.replace(self.state, **change).checked(self.record)
 
@@ -333,14 +281,15 @@ class Explorer(widgets.VBox):
             names = self.record.channel_names(state.block)
             options = {
                 "channel": [(name, k) for k, name in enumerate(names)],
-                "atom": [("all", None), *((name, k) for k, name in enumerate(labels))],
+                "atom": [("all", ALL), *((name, k) for k, name in enumerate(labels))],
             }
             for name, wanted in options.items():
                 if list(self.controls[name].options) != wanted:
                     self.controls[name].options = wanted
             self._play.value = state.frame
             for name, box in self.controls.items():
-                box.value = getattr(state, name)
+                value = getattr(state, name)
+                box.value = ALL if value is None else value
             self._freed.value = state.limit is not None
         finally:
             self._quiet = False
@@ -348,9 +297,19 @@ class Explorer(widgets.VBox):
     # -- for the user -----------------------------------------------------------------------------
 
     def link_to(self, other: Explorer) -> traitlets.link:
-        """Keep the states of two explorers equal; ``unlink()`` of the result parts them again."""
-        self.state.checked(other.record)
-        return traitlets.link((self, "state"), (other, "state"))
+        """Keep two explorers at the same choices; ``unlink()`` of the result parts them again.
+
+        What the record of one does not have, such as a block or a frame, stays as it was there.
+        """
+        ways = (
+            lambda state: followed(state, other.state, other.record),
+            lambda state: followed(state, self.state, self.record),
+        )
+        return traitlets.link((self, "state"), (other, "state"), transform=ways)
+
+    def export_numbers(self, path: str | Path) -> Path:
+        """Attention as shown and all answers so far as .csv, .json or .npz; see `numbers`."""
+        return self.tests.export(path)
 
     def export(self, path: str | Path) -> Path:
         """One HTML page of the shown frame that turns and opens offline."""

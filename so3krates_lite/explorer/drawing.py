@@ -191,14 +191,15 @@ def matrix_data(record: AttentionRecord, state: ViewState) -> dict[str, Any]:
         "title": title_of(record, state),
         "labels": wording.atom_labels(numbers[: len(matrix)]),
         "values": matrix.astype(np.float32),
-        "chosen": {"receiver": None, "sender": None} | _marked(state),
+        "chosen": marked(state),
         **_scale(record, state),
     }
 
 
-def _marked(state: ViewState) -> dict[str, int | None]:
+def marked(state: ViewState) -> dict[str, int | None]:
+    """Which atom asks and which answers, as far as they are chosen."""
     other = "sender" if state.role == "receiver" else "receiver"
-    return {state.role: state.atom, other: state.partner}
+    return {"receiver": None, "sender": None, state.role: state.atom, other: state.partner}
 
 
 def _scale(record: AttentionRecord, state: ViewState) -> dict[str, Any]:
@@ -329,8 +330,7 @@ def series_data(
         return np.nan_to_num(analysis.series(record, receiver, sender, **shown))
 
     labels = wording.atom_labels(record.numbers[state.frame])
-    marked = {"receiver": None, "sender": None} | _marked(state)
-    one, other = marked["receiver"], marked["sender"]
+    one, other = (marked(state)[end] for end in ("receiver", "sender"))
     if one is not None and other is not None:
         lines = {
             f"{labels[one]} attends to {labels[other]}": series(one, other),

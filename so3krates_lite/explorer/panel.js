@@ -1,4 +1,4 @@
-// One canvas that draws a matrix, points, lines or many small matrices, and reports clicks.
+// One canvas that draws a matrix, points, lines, bars or many small matrices, and reports clicks.
 // Data come from Python complete; nothing is loaded from anywhere.
 
 const IN_MEMORY = { willReadFrequently: true };
@@ -71,6 +71,7 @@ function ticks(low, high, most) {
   return found;
 }
 
+const pairName = (data, i, j) => data.labels[i] + (data.between || " attends to ") + data.labels[j];
 const label = (v) => String(+v.toPrecision(4)).replace("-", "\u2212");
 
 class Plot {
@@ -159,7 +160,7 @@ class Plot {
         return { picked: { atom: i }, text: data.labels[i] };
       }
       if (i < 0 || j < 0 || i >= n || j >= n) return null;
-      const text = `${data.labels[i]} attends to ${data.labels[j]}: ${number(values[i * n + j], data)}`;
+      const text = `${pairName(data, i, j)}: ${number(values[i * n + j], data)}`;
       return { picked: { receiver: i, sender: j }, text };
     };
   }
@@ -211,10 +212,12 @@ class Plot {
     data.x.forEach((_, k) => { if (!data.bright[k]) dot(k); });
     data.x.forEach((_, k) => { if (data.bright[k]) dot(k); });
     pen.globalAlpha = 1;
+    const wide = Math.max(45, ...data.groups.map((name) => 6.2 * name.length));
     data.groups.slice(0, 10).forEach((name, k) => {
-      pen.fillStyle = data.palette[k % data.palette.length];
-      pen.beginPath(); pen.arc(right - 54, top + 10 + 15 * k, 4, 0, 7); pen.fill();
-      this.write(name, right - 45, top + 10 + 15 * k, { size: 11 });
+      pen.fillStyle = pen.strokeStyle = data.palette[k % data.palette.length];
+      pen.beginPath(); pen.arc(right - wide - 9, top + 10 + 15 * k, 4, 0, 7);
+      if ((data.rings || []).includes(k)) pen.stroke(); else pen.fill();
+      this.write(name, right - wide, top + 10 + 15 * k, { size: 11 });
     });
     this.hit = (x, y) => {
       let best = -1, near = 81;
@@ -224,7 +227,7 @@ class Plot {
       });
       if (best < 0) return null;
       const i = data.receiver[best], j = data.sender[best];
-      const text = `${data.labels[i]} attends to ${data.labels[j]}: ${number(data.y[best], data)}`
+      const text = `${pairName(data, i, j)}: ${number(data.y[best], data)}`
         + ` at ${label(data.x[best])}`;
       return { picked: { receiver: i, sender: j }, text };
     };
@@ -254,6 +257,53 @@ class Plot {
       data.x.forEach((v, k) => { if (Math.abs(X(v) - x) < Math.abs(X(data.x[best]) - x)) best = k; });
       const said = data.lines.map((l) => `${l.name}: ${number(l.y[best], data)}`).join("; ");
       return { picked: { frame: best }, text: `frame ${best}: ${said}` };
+    };
+  }
+
+  // Lines over one axis, told apart by their dashes as well.
+  curves(data) {
+    const { X, Y, left, right, top, bottom } = this.axes(data, 0, data.x_end, 0, 1.06 * data.limit);
+    const pen = this.pen, wide = 6.2 * Math.max(...data.lines.map((line) => line.name.length));
+    const from = data.low_legend ? bottom - 15 * data.lines.length : top + 10;
+    const stroke = (points) => {
+      pen.beginPath();
+      points.forEach(([x, y], k) => (k ? pen.lineTo(x, y) : pen.moveTo(x, y)));
+      pen.stroke();
+    };
+    data.lines.forEach((line, n) => {
+      const y = from + 15 * n, end = right - wide - 8;
+      pen.strokeStyle = data.palette[n % data.palette.length]; pen.lineWidth = 2;
+      pen.setLineDash(line.dash);
+      stroke(data.x.map((v, k) => [X(v), Y(line.y[k])]));
+      stroke([[end - 34, y], [end - 4, y]]);
+      this.write(line.name, end, y, { size: 11 });
+    });
+    pen.setLineDash([]);
+    this.hit = (x) => {
+      if (x < left || x > right) return null;
+      let best = 0;
+      data.x.forEach((v, k) => { if (Math.abs(X(v) - x) < Math.abs(X(data.x[best]) - x)) best = k; });
+      const said = data.lines.map((line) => `${line.name} ${label(line.y[best])}`).join("; ");
+      return { picked: null, text: `${label(data.x[best])} %: ${said}` };
+    };
+  }
+
+  // Named bars, one below the other; a click chooses what a bar stands for.
+  bars(data) {
+    const pen = this.pen, n = data.names.length, top = 30, bottom = this.height - 30;
+    const left = 6.2 * Math.max(...data.names.map((name) => name.length)) + 16;
+    const room = this.width - left - 70, step = Math.min((bottom - top) / n, 26);
+    data.values.forEach((value, k) => {
+      const y = top + k * step, long = Math.max(room * value / data.limit, 1);
+      pen.fillStyle = data.colour; pen.fillRect(left, y + 2, long, step - 4);
+      if (k === data.chosen) this.box(2, y, this.width - 4, step, this.ink, 1.5);
+      this.write(data.names[k], left - 6, y + step / 2, { align: "right", size: 11 });
+      this.write(label(+value.toPrecision(3)), left + long + 5, y + step / 2, { size: 11 });
+    });
+    this.write(data.unit, left + room / 2, top + n * step + 14, { align: "center", size: 11 });
+    this.hit = (x, y) => {
+      const k = Math.floor((y - top) / step);
+      return k < 0 || k >= n ? null : { picked: data.picks[k], text: data.said[k] };
     };
   }
 
@@ -325,7 +375,7 @@ function render({ model, el }) {
   let count = 0;
   canvas.addEventListener("click", (event) => {
     const found = place(event);
-    if (!found) return;
+    if (!found || !found.picked) return;
     count += 1;
     model.set("picked", { ...found.picked, count });
     model.save_changes();

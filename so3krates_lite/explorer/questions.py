@@ -1,4 +1,9 @@
-"""The explorer's questions to the model: does what is shown matter, and does it turn along?"""
+"""The explorer's questions to the model: what does the chosen do, once changed; what turns along?
+
+Plain functions: each takes the frame, its record and the view's state, and gives an answer in
+words, plots of it, and a table of its numbers. Which pairs and heads count is asked in
+`importance`.
+"""
 
 from __future__ import annotations
 
@@ -6,81 +11,185 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from so3krates_lite.drawing import look
-from so3krates_lite.explorer.drawing import points
+from so3krates_lite.errors import UserError
 from so3krates_lite.explorer.state import ViewState
-from so3krates_lite.interpret import switching
+from so3krates_lite.interpret.baselines import ZERO, Baseline, channels_of
+from so3krates_lite.interpret.interventions import STATES, Place, intervene, shapes_of
 from so3krates_lite.potential import Potential
-from so3krates_lite.record import ranking, wording
+from so3krates_lite.record import wording
 from so3krates_lite.record.attention_record import AttentionRecord
+from so3krates_lite.record.blocks import BLOCKS
 from so3krates_lite.structures.frames import Frames
+
+BASELINES = {
+    "zero": "zero",
+    "mean": "the mean over the frames",
+    "frame": "what the second frame has",
+}
+# "chi" is the paper's name of the SPHCs
+CHANGED = {"coefficients": "attention coefficients", "x": "features x", "chi": "SPHCs χ"}
+
+Table = dict[str, Any]  # columns of one length, and what is the same in all lines as it stands
 
 
 class Tested(NamedTuple):
-    """An answer in words, and a plot of it."""
+    """An answer in words, the data of up to two plots of it, and its numbers."""
 
     text: str
-    data: dict[str, Any]
+    plots: tuple[dict[str, Any], ...]
+    table: Table
 
 
-def pairs_tested(
-    potential: Potential, frame: Frames, record: AttentionRecord, state: ViewState
-) -> Tested:
-    """Every pair of the shown layer and channel switched off: attention against the effect."""
-    where = {"block": state.block, "layer": state.layer, "channel": state.channel}
-    found = switching.effects_of_pairs(potential, frame, **where)
-    shown = np.abs(
-        record.matrix(state.frame, state.block, state.layer, state.channel, state.quantity)
-    )[found.receiver, found.sender]
-    effect = 1e3 * found.effect.force_size
-    correlation = ranking.rank_correlation(shown, effect)
-    away = found.receiver != found.sender
-    stiff = switching.sensitivity(potential, frame)[found.receiver, found.sender]
-    with_stiff = ranking.rank_correlation(shown[away], stiff[away])
-    text = (
-        f"{ranking.verdict(correlation, len(shown))} Against the sensitivity ∂F/∂r of the "
-        f"receiver's force to the sender's place: {with_stiff:+.2f}."
-    )
-    data = points(
-        shown,
-        effect,
-        found.receiver,
-        found.sender,
-        title=f"|{state.quantity}| against effect, Spearman {correlation:+.2f}",
-        labels=wording.atom_labels(frame.numbers[0]),
-        x_title=f"size of what is shown: {wording.AXIS[state.block][state.quantity]}",
-        x_end=1.05 * float(shown.max()),
-        limit=float(effect.max()),
-        signed=False,
-        scale=look.SEQUENTIAL,
-        unit="change of forces (meV/Å)",
-    )
-    return Tested(text, data)
+def amount(eV: float, per: str = "", sign: bool = False) -> str:
+    """In meV, or in eV from 1 eV on; ``per`` is what follows the unit, such as "/Å"."""
+    value, unit = (1e3 * eV, "meV") if abs(eV) < 1 else (eV, "eV")
+    return f"{value:{'+' if sign else ''}.3g} {unit}{per}"
+
+
+class Stand(NamedTuple):
+    """What stands in for what is taken away, and how that is said after "is" or "are"."""
+
+    baseline: Baseline = ZERO
+    said: str = "switched off"
+
+
+SWITCHED_OFF = Stand()
+
+
+def stand_in(kind: str, frames: Frames, shown: int, second: int = 0) -> Stand:
+    """What is put in a coefficient's place, by a name of `BASELINES`.
+
+    Args:
+        shown: the frame that is changed
+        second: the frame that "frame" takes values from
+
+    Raises:
+        UserError: an unknown name, a second frame that does not exist or is the shown one, or
+            no frames to take a mean over
+    """
+    if kind == "zero":
+        return SWITCHED_OFF
+    if kind == "mean":
+        if len(frames) < 2:
+            raise UserError("A mean needs several frames: open the explorer on some, or take zero.")
+        return Stand(Baseline("mean", frames), f"set to the mean over the {len(frames)} frames")
+    if kind != "frame":
+        raise UserError(f"Unknown '{kind}': choose one of {', '.join(BASELINES)}.")
+    if not 0 <= second < len(frames):
+        raise UserError(f"The second frame {second} does not exist: there are {len(frames)}.")
+    if second == shown:
+        raise UserError(
+            f"The second frame is the shown one, {shown}: choose another, there are {len(frames)}."
+        )
+    return Stand(Baseline("patch", frames[second]), f"taken from frame {second}")
+
+
+def about(
+    what: str, record: AttentionRecord, state: ViewState, stand: Stand | None = None
+) -> Table:
+    """The columns of every table: what was asked of which view."""
+    channel = record.channel_names(state.block)[state.channel]
+    where = {"block": state.block, "layer": state.layer, "channel": channel}
+    found: Table = {"table": what, "frame": state.frame, **where}
+    return found | ({"instead": stand.said} if stand else {})
 
 
 def chosen_tested(
-    potential: Potential, frame: Frames, record: AttentionRecord, state: ViewState
-) -> str:
-    """The chosen pair, all pairs of the chosen atom, or the whole channel switched off."""
+    potential: Potential,
+    frame: Frames,
+    record: AttentionRecord,
+    state: ViewState,
+    stand: Stand = SWITCHED_OFF,
+    what: str = "coefficients",
+) -> Tested:
+    """The chosen pair, all that the chosen atom takes part in, or the whole channel, changed.
+
+    Args:
+        what: a name of `CHANGED`; x and χ are those that the shown layer leaves, of the chosen atom
+            or of all
+
+    Raises:
+        UserError: the model has no such features
+    """
     labels = wording.atom_labels(frame.numbers[0])
-    atoms = range(len(labels))
-    pairs, what = None, "The whole channel"
-    if state.atom is not None:
-        others = atoms if state.partner is None else [state.partner]
-        pairs = [(state.atom, k) if state.role == "receiver" else (k, state.atom) for k in others]
-        verb = "attends to" if state.role == "receiver" else "is attended by"
-        other = "anything" if state.partner is None else labels[state.partner]
-        what = f"That {labels[state.atom]} {verb} {other}"
-    where = {"block": state.block, "layer": state.layer, "channel": state.channel}
-    effect = switching.switch_off(potential, frame, pairs=pairs, **where)
-    name = record.channel_names(state.block)[state.channel]
-    moved = np.linalg.norm(effect.forces[0], axis=-1)
-    return (
-        f"{what}, in layer {state.layer}, {name}, switched off: the energy changes by "
-        f"{1e3 * effect.energy[0]:+.3g} meV, the forces by {1e3 * effect.force_size[0]:.3g} meV/Å "
-        f"in all, most on {labels[int(moved.argmax())]} ({1e3 * moved.max():.3g} meV/Å). "
-        f"Everything else of the network is as it was."
+    place, named = _place(potential, record, state, labels, what)
+    effect = intervene(potential, frame, [place], stand.baseline)
+    energy, forces = float(effect.energy[0]), np.linalg.norm(effect.forces[0], axis=-1)
+    most = int(forces.argmax())
+    text = (
+        f"{named}, {stand.said}: the energy changes by {amount(energy, sign=True)}, the forces by "
+        f"{amount(effect.force_size[0], '/Å')} in all, most on {labels[most]} "
+        f"({amount(forces[most], '/Å')}). Everything else of the network is as it was."
     )
+    table = about("changed", record, state, stand) | {
+        "changed": what,
+        "of": named,
+        "change_of_energy_eV": energy,
+        "atom": np.arange(len(labels)),
+        "change_of_force_eV_per_A": forces[: len(labels)],
+    }
+    return Tested(text, (), table)
+
+
+def patched(
+    potential: Potential,
+    frames: Frames,
+    record: AttentionRecord,
+    state: ViewState,
+    second: int,
+    what: str = "coefficients",
+) -> Tested:
+    """The same with values of a second frame, beside what the two frames differ by as a whole.
+
+    Features of another geometry belong to it: with forces the values are held while atoms move.
+    """
+    stand = stand_in("frame", frames, state.frame, second)
+    shown = frames[state.frame]
+    found = chosen_tested(potential, shown, record, state, stand, what)
+    energy = potential.predict(frames[[state.frame, second]], allow_unknown_elements=True).energy
+    apart = float(energy[1] - energy[0])
+    text = (
+        f"{found.text} As a whole, frame {second} lies {amount(apart, sign=True)} from frame "
+        f"{state.frame}."
+    )
+    table = found.table | {"table": "patch", "second_frame": second, "frames_apart_eV": apart}
+    return Tested(text, (), table)
+
+
+def _place(
+    potential: Potential,
+    record: AttentionRecord,
+    state: ViewState,
+    labels: list[str],
+    what: str,
+) -> tuple[Place, str]:
+    """Where the network is changed, and what that is in words."""
+    layer, channel = state.layer, state.channel
+    name = record.channel_names(state.block)[channel]
+    if what == "coefficients":
+        pairs, named = None, "The whole channel"
+        if state.atom is not None:
+            others = range(len(labels)) if state.partner is None else [state.partner]
+            asks = state.role == "receiver"
+            pairs = [(state.atom, k) if asks else (k, state.atom) for k in others]
+            verb = "attends to" if asks else "is attended by"
+            other = "anything" if state.partner is None else labels[state.partner]
+            named = f"That {labels[state.atom]} {verb} {other}"
+        return Place(state.block, layer, channel, pairs), f"{named}, in layer {layer}, {name}"
+    known = [each for each in STATES if each in shapes_of(potential.config, 1, states=True)]
+    if what not in known:
+        raise UserError(
+            f"This model has no {CHANGED.get(what, what)}: choose {' or '.join(known)}."
+        )
+    # heads (or orders) share x among them, degrees χ; of the other kind all are meant
+    owner = next(iter(channels_of(potential.config))) if what == "x" else "geometric"
+    own = BLOCKS[owner].channels == BLOCKS[state.block].channels
+    atoms, whose = None, "all atoms"
+    if state.atom is not None:
+        atoms, whose = [state.atom], labels[state.atom]
+    part = f", {name}" if own else ""
+    place = Place(what, layer + 1, channel if own else None, atoms=atoms)
+    return place, f"The {CHANGED[what]} of {whose} after layer {layer}{part}"
 
 
 class Turned(NamedTuple):
@@ -126,17 +235,20 @@ def turned(potential: Potential, frame: Frames, seed: int = 0) -> Turned:
 
 
 def turned_tested(
-    potential: Potential, frame: Frames, record: AttentionRecord, seed: int = 0
-) -> str:
-    """The same as a sentence."""
-    found = turned(potential, frame, seed)
+    potential: Potential, frame: Frames, record: AttentionRecord, state: ViewState
+) -> Tested:
+    """The same in words; the frame's number is the seed."""
+    found = turned(potential, frame, state.frame)
+    table = {"table": "turned", "frame": state.frame, **found._asdict()}
     text = (
         "The molecule was turned at random and everything computed anew, in float64. Attention "
         f"changed by {found.attention:.1e} of its largest value"
     )
     if found.sphc is None:
-        return text + ": it is made of distances alone. (This model has no SPHCs.)"
-    return (
-        f"{text}; the SPHCs moved by {found.moved:.2g} of theirs, and differ from the Wigner "
+        text += ": it is made of distances alone. (This model has no SPHCs.)"
+        return Tested(text, (), table)
+    text += (
+        f"; the SPHCs moved by {found.moved:.2g} of theirs, and differ from the Wigner "
         f"matrices times the old ones by {found.sphc:.1e}."
     )
+    return Tested(text, (), table)

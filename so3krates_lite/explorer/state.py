@@ -102,6 +102,23 @@ class ViewState:
             raise UserError(f"{path} is not a saved state of the explorer: {error}") from None
 
 
+def followed(state: ViewState, own: ViewState, record: AttentionRecord) -> ViewState:
+    """What a view of another ``record`` shows when it follows ``state``.
+
+    What the record does not have, a block, a frame or an atom, stays as in the view's ``own``.
+    """
+    kept: dict[str, Any] = {}
+    if state.block not in record.blocks:
+        names = ("block", "layer", "channel", "limit")
+        kept = {name: getattr(own, name) for name in names}
+    if state.frame >= len(record):
+        kept["frame"] = own.frame
+    atoms = record.n_atoms(kept.get("frame", state.frame))
+    if max(-1 if k is None else k for k in (state.atom, state.partner)) >= atoms:
+        kept |= {"atom": None, "partner": None}
+    return dataclasses.replace(state, **kept).checked(record)
+
+
 def colours_of(record: AttentionRecord) -> list[str]:
     """What atoms can be coloured by."""
     known = {"charge": record.charges, "deviation": record.forces_std}
@@ -109,7 +126,7 @@ def colours_of(record: AttentionRecord) -> list[str]:
 
 
 def after_pick(state: ViewState, picked: dict[str, Any]) -> ViewState:
-    """The state after a click: on an atom, on a pair, on a layer's channel, on a frame.
+    """The state after a click: on an atom, a pair, a layer's channel (perhaps of a block), a frame.
 
     A second click on the chosen atom shows all atoms again.
     """
@@ -124,6 +141,7 @@ def after_pick(state: ViewState, picked: dict[str, Any]) -> ViewState:
         change = {"atom": None, "partner": None} if again else {"atom": atom, "partner": partner}
     elif "layer" in picked:
         change = {"layer": int(picked["layer"]), "channel": int(picked["channel"])}
+        change |= {"block": picked["block"]} if "block" in picked else {}
     elif "frame" in picked:
         change = {"frame": int(picked["frame"])}
     return dataclasses.replace(state, **change)

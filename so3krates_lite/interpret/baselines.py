@@ -14,6 +14,7 @@ atoms, no reflection).
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -131,7 +132,7 @@ class Baseline:
         """What stands in, for a frame: coefficients, and with ``states`` x and chi as well."""
         if self.kind == "zero":
             return {}
-        donors = self._donors(frame)
+        donors = self.donors(frame)
         found = coefficients(potential.attention(donors))
         if states:
             left = states_of(potential, laid_upon(donors, frame))
@@ -154,7 +155,12 @@ class Baseline:
         drawn = [np.take_along_axis(array, one[None], axis=0)[0] for one in index]
         return np.nan_to_num(np.stack(drawn))
 
-    def _donors(self, frame: Frames) -> Frames:
+    def donors(self, frame: Frames) -> Frames:
+        """The frames that values for a frame come from.
+
+        Raises:
+            UserError: they hold other atoms
+        """
         donors, atoms = self.frames.trimmed(), frame.numbers[0, : int(frame.n_atoms[0])]
         if donors.max_atoms != len(atoms) or (donors.numbers != atoms).any():
             raise UserError(
@@ -193,7 +199,8 @@ def coefficients(
 def laid_upon(frames: Frames, frame: Frames) -> Frames:
     """``frames`` turned and moved so that their atoms come as near to those of ``frame`` as can be.
 
-    Periodic frames stay as they are: their cells are aligned already.
+    Periodic frames stay as they are: their cells are aligned already. About the axis of a linear
+    molecule any turn is as good as another.
     """
     if frames.is_periodic:
         return frames
@@ -201,11 +208,13 @@ def laid_upon(frames: Frames, frame: Frames) -> Frames:
 
     target = frame.positions[0, : frames.max_atoms]
     centre, turned = target.mean(axis=0), []
-    for R in frames.positions:
-        R = R - R.mean(axis=0)
-        if len(R) > 1:
-            R = Rotation.align_vectors(target - centre, R)[0].apply(R)
-        turned.append(R + centre)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Optimal rotation is not uniquely")
+        for R in frames.positions:
+            R = R - R.mean(axis=0)
+            if len(R) > 1:
+                R = Rotation.align_vectors(target - centre, R)[0].apply(R)
+            turned.append(R + centre)
     return frames.replace(positions=np.array(turned), forces=None)
 
 

@@ -34,7 +34,7 @@ import numpy as np
 from jaxtyping import Float
 
 from so3krates_lite.errors import UserError, require
-from so3krates_lite.interpret.baselines import ZERO, Baseline, channels_of
+from so3krates_lite.interpret.baselines import ZERO, Baseline, Values, channels_of
 from so3krates_lite.interpret.interventions import Effect, effects
 from so3krates_lite.interpret.rankings import (
     ALONE,
@@ -50,6 +50,7 @@ from so3krates_lite.interpret.rankings import (
 from so3krates_lite.potential import Potential
 from so3krates_lite.structures.batching import make_batch
 from so3krates_lite.structures.frames import Frames
+from so3krates_lite.structures.graph import Batch
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -193,6 +194,8 @@ class Faithfulness:
             return told + "do not read it as importance here."
         if wins("distance") >= clear:
             return told + "it orders pairs by what they do, beyond what distance says."
+        if (attention < gap["distance"]).sum() >= clear:
+            return told + "it tells important pairs from others, but distance does so better."
         return told + "it tells important pairs from others, but not surely better than distance."
 
 
@@ -242,25 +245,26 @@ def faithfulness(
         potential.check_elements(frames.numbers)
     frames = frames.trimmed()
     rng = np.random.default_rng(seed)
-    measured = [
-        _of_frame(potential, frames, k, block, baseline, steps, orders, rng)
-        for k in range(len(frames))
-    ]
+    if baseline.kind != "zero":
+        for k in range(len(frames)):
+            baseline.donors(frames[k])  # coefficients of one molecule serve all its frames
+    bench = _Bench.of(potential, frames, block, baseline)
+    measured = [_of_frame(bench, k, steps, orders, rng) for k in range(len(frames))]
     rankings = [one.ranking for one in measured]
     stable = dict.fromkeys(STABLE, np.full(len(METHODS), np.nan))
     if len(frames) > 1 and (frames.numbers == frames.numbers[0]).all():
         stable["frames"] = _stable(rankings[:-1], rankings[1:])
     if stability:
 
-        def again(model: Potential, those: Frames) -> Float[np.ndarray, "methods"]:
-            found = [_ranking(model, those, k, block, baseline, rng) for k in range(len(those))]
-            return _stable(rankings, found)
+        def agreement(model: Potential, those: Frames) -> Float[np.ndarray, "methods"]:
+            again = _Bench.of(model, those, block, baseline)
+            return _stable(rankings, [again.ranking(k, rng) for k in range(len(those))])
 
-        stable["rotations"] = again(potential, _turned(frames, rng))
+        stable["rotations"] = agreement(potential, _turned(frames, rng))
         untrained = Potential.random(potential.config, seed).astype(str(potential.dtype))
-        stable["untrained"] = again(untrained, frames)
+        stable["untrained"] = agreement(untrained, frames)
         if others:
-            stable["seeds"] = np.mean([again(other, frames) for other in others], axis=0)
+            stable["seeds"] = np.mean([agreement(other, frames) for other in others], axis=0)
 
     def over_frames(name: str) -> dict[str, np.ndarray]:
         held = [getattr(one, name) for one in measured]
@@ -304,32 +308,36 @@ class _Measured:
     cases: int
 
 
-def _ranking(
-    potential: Potential,
-    frames: Frames,
-    k: int,
-    block: str,
-    baseline: Baseline,
-    rng: np.random.Generator,
-) -> Ranking:
-    batch = make_batch(frames, potential.config, spare=True, dtype=potential.dtype)[[k]]
-    values = baseline.values(potential, frames[k])
-    record = potential.attention(frames[k], allow_unknown_elements=True)
-    return ranked(potential, batch, record, block, values, rng)
+@dataclass(frozen=True, eq=False)
+class _Bench:
+    """A potential, frames as batches of one shape, and what is put in place of coefficients."""
+
+    potential: Potential
+    frames: Frames
+    batch: Batch
+    block: str
+    values: Values
+
+    @classmethod
+    def of(cls, potential: Potential, frames: Frames, block: str, baseline: Baseline) -> _Bench:
+        batch = make_batch(frames, potential.config, spare=True, dtype=potential.dtype)
+        return cls(potential, frames, batch, block, baseline.values(potential, frames[0]))
+
+    def ranking(self, k: int, rng: np.random.Generator) -> Ranking:
+        record = self.potential.attention(self.frames[k], allow_unknown_elements=True)
+        if record.neighbours(self.block).n_pairs == 0:
+            raise UserError(
+                f"Frame {k} has no pair in the {self.block} block, and so no attention to test: "
+                f"leave it out."
+            )
+        return ranked(self.potential, self.batch[[k]], record, self.block, self.values, rng)
 
 
 def _of_frame(
-    potential: Potential,
-    frames: Frames,
-    k: int,
-    block: str,
-    baseline: Baseline,
-    steps: int,
-    orders: int,
-    rng: np.random.Generator,
+    bench: _Bench, k: int, steps: int, orders: int, rng: np.random.Generator
 ) -> _Measured:
     """Curves of all methods, and of several random orders, of which the mean is kept."""
-    ranking = _ranking(potential, frames, k, block, baseline, rng)
+    ranking, block = bench.ranking(k, rng), bench.block
     n = len(ranking.pairs)
     counts = np.round(np.linspace(0, n, steps + 1)).astype(int)
     several = [ranking]
@@ -341,8 +349,7 @@ def _of_frame(
     for one, method in which:
         for insert in (False, True):
             cases += curve_cases(one, method, block, counts, insert=insert)
-    batch = make_batch(frames, potential.config, spare=True, dtype=potential.dtype)[[k]]
-    effect = effects(potential, batch, cases, baseline.values(potential, frames[k]))
+    effect = effects(bench.potential, bench.batch[[k]], cases, bench.values)
     deletion, insertion, whole = {}, {}, {}
     for answer in ANSWERS:
         size = _size(effect, answer).reshape(len(which), 2, steps + 1)

@@ -38,7 +38,7 @@ from so3krates_lite.structures.frames import Frames
 from so3krates_lite.structures.graph import Batch, pair_vectors
 
 CASES_AT_ONCE = 32
-NUMBERS_AT_ONCE = 2**24  # most that are handed over for one batch of cases
+NUMBERS_AT_ONCE = 2**23  # most that are handed over for one batch of cases
 STATES = ("x", "chi")
 
 Pairs = Sequence[tuple[int, int]] | Int[np.ndarray, "pairs 2"]
@@ -224,8 +224,8 @@ def _index(place: Place, shape: tuple[int, ...], config: ModelConfig) -> tuple[n
     """Where in an array [layers, atoms, (atoms,) channels] a place is."""
     layers = chosen("layer", place.layer, shape[0])
     atoms = np.arange(shape[1]) if place.atoms is None else np.asarray(place.atoms, int)
-    if atoms.size and not (atoms.min() >= 0 and atoms.max() < shape[1]):
-        raise UserError(f"Atom {atoms.max()} does not exist: the frame has {shape[1]} atoms.")
+    if outside := [atom for atom in atoms.tolist() if not 0 <= atom < shape[1]]:
+        raise UserError(f"Atom {outside[0]} does not exist: the frame has {shape[1]} atoms.")
     if place.block in STATES:
         last = _shares(place, shape[-1], config)
         return np.ix_(layers, atoms, last)
@@ -235,9 +235,9 @@ def _index(place: Place, shape: tuple[int, ...], config: ModelConfig) -> tuple[n
         receiver, sender = np.nonzero(touched[:, None] | touched)
     else:
         receiver, sender = np.asarray(place.pairs, int).reshape(-1, 2).T
-        outside = (np.minimum(receiver, sender) < 0) | (np.maximum(receiver, sender) >= shape[1])
-        if outside.any():
-            pair = int(np.argmax(outside))
+        wrong = (np.minimum(receiver, sender) < 0) | (np.maximum(receiver, sender) >= shape[1])
+        if wrong.any():
+            pair = int(np.argmax(wrong))
             raise UserError(
                 f"The pair ({receiver[pair]}, {sender[pair]}) does not exist: the frame has "
                 f"{shape[1]} atoms."

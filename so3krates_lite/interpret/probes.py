@@ -171,15 +171,16 @@ def fitted(
     centre, scale = inputs[train].mean(axis=0), inputs[train].std(axis=0)
     X = (inputs - centre) / np.where(scale > 1e-12 * np.abs(centre).max(initial=1), scale, np.inf)
     level = Y[train].mean(axis=0)
-    U, s, Vt = np.linalg.svd(X[train], full_matrices=False)
-    along = U.T @ (Y[train] - level)
+    # by the matrix of inner products, which is small however many atoms there are
+    along, axes = np.linalg.eigh(X[train].T @ X[train])
+    wanted_along = axes.T @ (X[train].T @ (Y[train] - level))
 
-    def predicted(strength: float, part: np.ndarray) -> np.ndarray:
-        weight = s / (s**2 + strength * train.sum())
-        return X[part] @ (Vt.T @ (weight[:, None] * along)) + level
+    def predicted(strength: float, rotated: np.ndarray) -> np.ndarray:
+        return rotated @ (wanted_along / (along + strength * train.sum())[:, None]) + level
 
-    missed = [((predicted(one, valid) - Y[valid]) ** 2).sum() for one in STRENGTHS]
-    found = predicted(STRENGTHS[int(np.argmin(missed))], test)
+    rotated = X[valid] @ axes
+    missed = [((predicted(one, rotated) - Y[valid]) ** 2).sum() for one in STRENGTHS]
+    found = predicted(STRENGTHS[int(np.argmin(missed))], X[test] @ axes)
     if is_class:
         guess = np.mean(wanted[test] == classes[np.argmax(level)])
         right = np.mean(wanted[test] == classes[np.argmax(found, axis=1)])

@@ -1,6 +1,6 @@
 """What an atom's features may know: things that one can name, read from the structure alone.
 
-Bonds are pairs nearer than 1.2 times the sum of their covalent radii. Each target has one value per
+Bonds are pairs nearer than 1.3 times the sum of their covalent radii. Each target has one value per
 atom, nan where it does not apply: hybridisation is asked of carbon only, a largest angle of atoms
 with two bonds or more.
 """
@@ -17,7 +17,7 @@ from so3krates_lite.drawing.scene import find_bonds
 from so3krates_lite.errors import UserError
 from so3krates_lite.structures.frames import Frames
 
-BONDED = 1.2  # times the sum of covalent radii
+BONDED = 1.3  # times the sum of covalent radii
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,5 +11,6 @@ __getattr__, __dir__, __all__ = face(
         "DirectedPairs": "parts",
         "QUANTITIES": "parts",
         "SphericalAttention": "parts",
+        "record_from_arrays": "from_arrays",
     },
 )

@@ -19,6 +19,8 @@ that is near in both ways stands in both lists, and both parts act.
 GeomAtt has one block of its own, ``correlation``, with a channel for each order. Every atom attends
 to every atom there, itself included: pairs of an atom with itself have distance 0.
 
+Weights of another code stand in a block ``given``, see `from_arrays.record_from_arrays`.
+
 Each block states three quantities for every directed pair:
 
 * ``coefficient``: the raw number, query · filter · key / √(head size), before any cutoff. It can
@@ -84,6 +86,7 @@ class AttentionRecord(DirectedPairs):
         spherical: attention in the spherical neighbourhood; None: the model has none.
         correlation: GeomAtt's attention, channels are ``orders``; None: it is another model's.
         orders: the orders k of the correlation block's channels.
+        given: pair weights of another code, channels are its heads; None: it is our own model's.
         charges: partial charges, e, 0 for padding; None: the model has none.
         forces_std: how far the members of an ensemble lie apart in the force on each atom, eV/Å,
             0 for padding (`ensemble.atomic_deviation`); None: there is one network.
@@ -102,6 +105,7 @@ class AttentionRecord(DirectedPairs):
     spherical: SphericalAttention | None = None
     correlation: BlockAttention | None = None
     orders: tuple[int, ...] = ()
+    given: BlockAttention | None = None
     charges: Float[np.ndarray, "frames atoms"] | None = None
     forces_std: Float[np.ndarray, "frames atoms"] | None = None
     cutoff_kind: str = "cosine"
@@ -119,10 +123,10 @@ class AttentionRecord(DirectedPairs):
         if not self.cutoff > 0:
             raise UserError(f"AttentionRecord: 'cutoff' is {self.cutoff} Å, expected more than 0.")
         together = {getattr(self, name) is None for name in ("feature", "geometric", "sphc")}
-        if len(together) > 1 or (self.feature is None and self.correlation is None):
+        if len(together) > 1 or not {"feature", "correlation", "given"} & {*self.blocks}:
             raise UserError(
                 "AttentionRecord: expected 'feature', 'geometric' and 'sphc' together, or "
-                f"'correlation'; found {', '.join(self.blocks) or 'no block'}."
+                f"'correlation', or 'given'; found {', '.join(self.blocks) or 'no block'}."
             )
         self._put("numbers", (None, None), "i")
         frames, atoms = self.numbers.shape
@@ -135,7 +139,12 @@ class AttentionRecord(DirectedPairs):
         if self.sphc is not None:
             m_tot = sum(2 * degree + 1 for degree in self.degrees)
             self._put("sphc", (layers + 1, frames, atoms, m_tot), "f")
-        widths = {"feature": None, "geometric": degrees, "correlation": len(self.orders)}
+        widths = {
+            "feature": None,
+            "geometric": degrees,
+            "correlation": len(self.orders),
+            "given": None,
+        }
         for name, channels in widths.items():
             if (block := getattr(self, name)) is not None:
                 checked(name, block.coefficient, (layers, self.n_pairs, channels), "f")
@@ -257,7 +266,7 @@ class AttentionRecord(DirectedPairs):
         keep, pairs = self._of_frames(chosen)
         parts = {
             name: getattr(self, name)._pairs(keep)
-            for name in ("feature", "geometric", "correlation")
+            for name in ("feature", "geometric", "correlation", "given")
             if getattr(self, name) is not None
         }
         spherical = None
@@ -326,6 +335,7 @@ _PARTS = {
     "attention": BlockAttention,
     "spherical": SphericalAttention,
     "correlation": BlockAttention,
+    "given": BlockAttention,
 }
 
 

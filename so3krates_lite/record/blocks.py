@@ -97,4 +97,21 @@ number of orders it is the factor in front of the other atom's message; the cont
 of what the pair then adds. Every atom attends to every atom, also to itself: a loop.""",
         streams=True,
     ),
+    "given": Block(
+        "heads",
+        "all",
+        {
+            "coefficient": "the number before any cutoff, as the other code states it",
+            "weighted": "the pair's weight, as the other code states it",
+            "contribution": "size of what the pair adds, as the other code states it",
+        },
+        {
+            "coefficient": "coefficient of another code",
+            "weighted": "weight of another code",
+            "contribution": "size, by another code",
+        },
+        """The numbers come from another code. The weight is what it multiplies the other atom's
+message by; where it states no coefficient before the cutoff that is the same number, and where it
+states no size of what the pair adds, the size of the weight stands there.""",
+    ),
 }

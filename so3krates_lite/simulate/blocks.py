@@ -8,6 +8,7 @@ more, and the log (INFO) says so.
 from __future__ import annotations
 
 import logging
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,12 +85,14 @@ class Run:
         self.momenta = np.stack(
             [_momenta(one, temperature_K, [seed, k]) for k, one in enumerate(starts)]
         )
+        self.copies = Frames.from_atoms([self._bare()] * replicas)
         self.keys = np.stack([[seed, k] for k in range(replicas)]).astype(np.uint32)
         self.capacity: dict[str, int] = {}
         self.state: Any = None
         self.step = 0
         self.alive: Bool[np.ndarray, "replicas"] = np.ones(replicas, bool)
         self.died = np.zeros(replicas, int)  # the step that could not be taken
+        self.causes: dict[int, str] = {}  # of those whose pairs could not be listed
         self.parts: list[Records] = []
         self.n_lists = 0
 
@@ -114,10 +117,9 @@ class Run:
     def list_pairs(self) -> Listed:
         """The pairs of every replica as it stands, with room for as many as there were before."""
         potential, config = self.potential, self.potential.config
-        replicas, atoms = self.positions.shape[:2]
-        copies = Frames.from_atoms([self._bare()] * replicas)
+        atoms = self.positions.shape[1]
         cell = self.cell if self.periodic else None
-        frames = copies.replace(positions=self.positions, cell=cell)
+        frames = self.copies.replace(positions=self.positions, cell=cell)
         potential.note_assumed(frames)
         lists = PairLists.of(frames, config, self.plan.skin)
         for name, needed in zip(("pairs", "far_pairs"), lists.numbers.max(axis=0), strict=False):
@@ -139,7 +141,8 @@ class Run:
     def go_on(self, steps: int) -> None:
         """So many steps, listing pairs as often as needed."""
         replicas, atoms = self.positions.shape[:2]
-        rows = steps // self.plan.every
+        since = self.step % self.plan.every  # steps since the last record
+        rows = (since + steps) // self.plan.every
         shape = (max(rows, 1), replicas)
         records = Records(
             np.zeros((*shape, atoms, 3)),
@@ -148,21 +151,24 @@ class Run:
             np.zeros((*shape, 3, 3)),
         )
         lived = np.zeros(replicas, int)
-        progress = Progress(self.state, np.asarray(0), self.alive, lived, records)
+        progress = Progress(self.state, np.asarray(since), self.alive, lived, records)
         done = 0
         while done < steps and self.alive.any():
-            listed = self.list_pairs()
+            listed = self._listed(self.step + done)
+            if not self.alive.any():
+                break
+            progress = progress._replace(alive=self.alive)
             progress = advance(
                 self.params,
                 progress,
-                np.asarray(steps),
+                np.asarray(since + steps),
                 listed,
                 self.settings,
                 self.law,
                 self.plan.every,
             )
-            before, done = done, int(progress.step)
-            if done == before:
+            before, done = done, int(progress.step) - since
+            if done == before and self.alive.any():
                 raise UserError(
                     f"skin = {self.plan.skin:g} Å is so short that pairs would be listed anew in "
                     f"every step: pass a longer one."
@@ -170,12 +176,33 @@ class Run:
             alive = np.asarray(progress.alive)
             dead = self.alive & ~alive
             self.died[dead] = self.step + np.asarray(progress.lived)[dead] + 1
-            self.alive, self.state = alive, progress.state
-            self.positions = np.asarray(progress.state.position)
+            self.alive, self.state = alive.copy(), progress.state
+            moved = np.asarray(progress.state.position)
+            self.positions = np.where(alive[:, None, None], moved, self.positions)
             self.cell = self._cells()
         self.step += done
         kept = jax.tree.map(np.asarray, progress.records)
-        self.parts.append(Records(*(part[: done // self.plan.every] for part in kept)))
+        rows = (since + done) // self.plan.every
+        self.parts.append(Records(*(part[:rows] for part in kept)))
+
+    def _listed(self, step: int) -> Listed:
+        """The pairs; replicas of which none can be listed, with two nuclei in one place, are given
+        up. At the start they are the user's mistake."""
+        try:
+            return self.list_pairs()
+        except UserError:
+            if not step:
+                raise
+        for k in np.flatnonzero(self.alive):
+            cell = self.cell[k : k + 1] if self.periodic else None
+            frame = self.copies[k].replace(positions=self.positions[k : k + 1], cell=cell)
+            try:
+                PairLists.of(frame, self.potential.config, self.plan.skin)
+            except UserError as error:
+                self.alive[k], self.died[k] = False, step
+                self.causes[int(k)] = str(error).removeprefix("Frame 0: ")
+                self.positions[k] = self.parts[0].positions[0, k]  # where pairs can be listed
+        return self.list_pairs()
 
     def _cells(self) -> Float[np.ndarray, "replicas 3 3"]:
         if self.plan.motion != "npt":
@@ -237,14 +264,23 @@ class Run:
         force = np.linalg.norm(np.asarray(self.state.force)[k], axis=-1)
         atom = int(np.argmax(force))
         who = f"replica {k} explodes" if len(self.alive) > 1 else "the structure explodes"
+        cause = (
+            f"an atom would move by more than {LONGEST_STEP} Å, and "
+            f"{self.atoms.symbols[atom]}{atom} feels {force[atom]:.3g} eV/Å."
+        )
         return (
-            f"In step {self.died[k]} ({time:g} fs) {who}: an atom would move by more than "
-            f"{LONGEST_STEP} Å, and {self.atoms.symbols[atom]}{atom} feels {force[atom]:.3g} eV/Å. "
+            f"In step {self.died[k]} ({time:g} fs) {who}: {self.causes.get(k, cause)} "
             f"Take a shorter time step, a lower temperature or a start nearer to the training "
             f"data, or do not trust the potential here."
         )
 
     # -- to and from a file ------------------------------------------------------------------
+
+    def fingerprint(self) -> str:
+        """Of what is not among a run's settings: the network's parameters, and the starts."""
+        leaves = [np.ascontiguousarray(leaf) for leaf in jax.tree.leaves(self.potential.params)]
+        sums = [zlib.crc32(leaf.tobytes()) for leaf in (*leaves, self.positions, self.cell)]
+        return f"{zlib.crc32(repr(sums).encode()):08x}"
 
     def save(self, path: Path, same: dict[str, Any]) -> None:
         """All that is needed to go on."""
@@ -253,7 +289,11 @@ class Run:
         own = {"alive": self.alive, "died": self.died, "positions": self.positions}
         arrays = {**state, **records, **own, "cell": self.cell}
         arrays = {name: np.asarray(value) for name, value in arrays.items()}
-        files.save_arrays(path, KIND, VERSION, arrays, {"step": self.step, "same": same})
+        files.save_arrays(path, KIND, VERSION, arrays, self._header(same))
+
+    def _header(self, same: dict[str, Any]) -> dict[str, Any]:
+        causes = {str(k): cause for k, cause in self.causes.items()}
+        return {"step": self.step, "causes": causes, "same": same}
 
     def restore(self, path: Path, same: dict[str, Any]) -> None:
         """Go on from a file, if it is of this very run."""
@@ -274,6 +314,7 @@ class Run:
         self.alive, self.died = arrays["alive"], arrays["died"]
         self.positions, self.cell = arrays["positions"], arrays["cell"]
         self.step = int(header["step"])
+        self.causes = {int(k): cause for k, cause in header["causes"].items()}
 
 
 def _momenta(

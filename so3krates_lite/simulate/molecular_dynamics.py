@@ -133,6 +133,7 @@ def run_md(
         "precision": precision,
         "skin": skin,
         "atoms": starts[0].numbers.tolist(),
+        "potential and starts": run.fingerprint(),
     }
     with precision_context(FLOAT64):
         run.start()

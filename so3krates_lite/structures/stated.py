@@ -57,8 +57,8 @@ AGREE = 1e-4  # eV, eV/Å, eV/Å³: two names that differ by less, a rounding, s
 # entries of structures that no energy can depend on, or that other entries repeat
 _REMARKS = frozenset(
     "numbers positions momenta velocities masses tags config_type name comment unique_id index id "
-    "idx frame step time i energies smiles formula uid spacegroup occupancy key_value_pairs "
-    "data".split()
+    "idx frame step time time_fs i energies smiles formula uid spacegroup occupancy "
+    "key_value_pairs data".split()
 )
 
 

@@ -113,7 +113,9 @@ class Calibration:
 
     @property
     def spearman(self) -> float:
-        """Rank correlation of the sizes of error and deviation."""
+        """Rank correlation of the sizes of error and deviation; NaN where there is no order."""
+        if len(self.size) < 3 or np.ptp(self.size) == 0 or np.ptp(self.size_std) == 0:
+            return math.nan
         return rank_correlation(self.size, self.size_std)
 
     def row(self, unit: str = "kcal/mol") -> dict[str, str | float]:
@@ -132,7 +134,7 @@ class Calibration:
             "deviation of": self.quantity,
             "RMS error": value(self.rmse),
             "stated": value(self.rms_std),
-            "Spearman": f"{self.spearman:.2f}",
+            "Spearman": "-" if math.isnan(self.spearman) else f"{self.spearman:.2f}",
             "within 1 sigma (%)": percent(1, 1),
             "within 2 sigma (%)": percent(2, 1),
             "factor": "-" if self.factor is None else f"{self.factor:.2f}",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +24,9 @@ from so3krates_lite.potential import total_shift
 from so3krates_lite.structures.buckets import Index, bucketed_batches
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.structures.graph import Batch
-from so3krates_lite.training.objective import Labelled, Weights, loss_and_gradient
+from so3krates_lite.training.objective import Labelled, Weights, loss_and_gradient, numbers_of
+
+Tree = TypeVar("Tree")
 
 
 @struct.dataclass
@@ -73,13 +76,13 @@ class TrainingSet:
     def __len__(self) -> int:
         return len(self._bucket)
 
-    def _size(self, k: int) -> int:
-        """How many frames of a bucket a pass takes."""
+    def _size(self, k: int, batch: int) -> int:
+        """How many frames of a bucket a pass takes, of ``batch`` in all."""
         if len(self.buckets) == 1:
-            return self.batch_size
+            return batch
         data = self.buckets[k]
         # half of what a step holds on average: few of a pass's places stay empty
-        half = math.ceil(self.batch_size * len(data.weight) / len(self) / 2)
+        half = math.ceil(batch * len(data.weight) / len(self) / 2)
         return structures_per_pass(half, data.batch.room)
 
     def choose(self, order: Int[np.ndarray, "steps batch"]) -> tuple[Chosen, ...]:
@@ -89,10 +92,17 @@ class TrainingSet:
             there = self._bucket[order] == k
             first = np.argsort(~there, axis=1, kind="stable")
             index = np.take_along_axis(np.where(there, self._number[order], 0), first, axis=1)
-            size = self._size(k)
+            size = self._size(k, order.shape[1])
             index = np.pad(index, ((0, 0), (0, -index.shape[1] % size)))
             chosen.append(Chosen(index.reshape(len(order), -1, size), there.sum(axis=1)))
         return tuple(chosen)
+
+    def choose_shares(
+        self, order: Int[np.ndarray, "steps batch"], devices: int
+    ) -> tuple[Chosen, ...]:
+        """The same for the share of each device, on an axis after that over steps."""
+        shares = [self.choose(share) for share in np.split(order, devices, axis=1)]
+        return jax.tree.map(lambda *each: np.stack(each, axis=1), *shares)
 
 
 def bucketed_gradient(
@@ -102,6 +112,7 @@ def bucketed_gradient(
     config: ModelConfig,
     weights: Weights,
     trained: tuple[str, ...] | None = None,
+    shared_by: str | None = None,
 ) -> tuple[Float[Array, ""], dict]:
     """`loss_and_gradient` of the frames of one step, which lie in several buckets.
 
@@ -109,10 +120,17 @@ def bucketed_gradient(
         buckets: all training frames
         chosen: those of the step, without the axis over steps
         params, config, weights, trained: as of `loss_and_gradient`
+        shared_by: the mesh's axis of devices, where each of them has a share of the step; None:
+            this is all of it
     """
+
+    def summed(tree: Tree) -> Tree:
+        return tree if shared_by is None else jax.lax.psum(tree, shared_by)
+
     if len(buckets) == 1:
         target = buckets[0][chosen[0].index[0]]
-        return loss_and_gradient(params, target, config, weights, trained)
+        numbers = summed(numbers_of(target))
+        return summed(loss_and_gradient(params, target, config, weights, trained, numbers))
 
     def counts(index: Int[Array, "*any size"], first: Int[Array, "*any"], count: Int[Array, ""]):
         return first[..., None] + jnp.arange(index.shape[-1]) < count
@@ -123,7 +141,8 @@ def bucketed_gradient(
         real = data.batch.atom_mask[part.index] & counts(part.index, first, part.count)[..., None]
         components += 3 * jnp.sum(real)
     dtype = buckets[0].energy.dtype
-    numbers = sum(part.count for part in chosen).astype(dtype), components.astype(dtype)
+    graphs = sum(part.count for part in chosen)
+    numbers = summed((graphs.astype(dtype), components.astype(dtype)))
 
     total = (jnp.zeros((), dtype), jax.tree.map(jnp.zeros_like, params))
     for data, part in zip(buckets, chosen, strict=True):
@@ -137,7 +156,7 @@ def bucketed_gradient(
             return jax.tree.map(jnp.add, total, more)
 
         total = jax.lax.fori_loop(0, (part.count + size - 1) // size, add, total)
-    return total
+    return summed(total)
 
 
 def validation_chunks(frames: Frames, targets: Targets, chunk: int) -> list[Labelled]:

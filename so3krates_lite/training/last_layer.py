@@ -145,8 +145,7 @@ class LastLayer:
             else:
                 phi = self.potential.computed(_energy_features, batch)
             energy_std[index] = scale * np.linalg.norm(root @ phi[:, :n], axis=0)
-        more = {"energy_std": energy_std, "forces_std": std if forces_std else None}
-        return prediction._replace(**more)
+        return prediction.with_deviations(energy_std, std if forces_std else None)
 
 
 def _batches(potential: Potential, frames: Frames):

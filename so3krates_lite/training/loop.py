@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from so3krates_lite.arrays import Scalar
@@ -47,8 +48,18 @@ from so3krates_lite.training.data import (
     bucketed_gradient,
     validation_chunks,
 )
+from so3krates_lite.training.devices import (
+    AXIS,
+    EVERYWHERE,
+    SHARED,
+    Number,
+    is_first,
+    mesh_of,
+    on_all,
+    partner_lost,
+)
 from so3krates_lite.training.objective import Errors, Labelled, Weights, errors, loss_of
-from so3krates_lite.training.progress import Progress, progress_for_here
+from so3krates_lite.training.progress import Progress, Silent, progress_for_here
 from so3krates_lite.training.run import RunFolder
 from so3krates_lite.training.state import State, params_of, params_of_each, start_state
 from so3krates_lite.training.statistics import isolated_atoms
@@ -78,7 +89,7 @@ class Hyper(struct.PyTreeNode):
     weights: Weights
 
 
-@partial(Compiled, static_argnames=("config", "trained"), donate_argnames="state")
+@partial(Compiled, static_argnames=("config", "trained", "mesh"), donate_argnames="state")
 def _epoch(
     state: State,
     data: tuple[Labelled, ...],
@@ -87,14 +98,26 @@ def _epoch(
     hyper: Hyper,
     config: ModelConfig,
     trained: tuple[str, ...] | None,
+    mesh: Mesh | None = None,
 ) -> tuple[State, Float[Array, "steps"], Float[Array, "steps"]]:
-    """All steps of an epoch; returns the state and each step's loss and gradient norm."""
+    """All steps of an epoch; returns the state and each step's loss and gradient norm.
+
+    On a mesh ``chosen`` has an axis of devices after that over steps, see `devices`.
+    """
+
+    def of_share(params: dict, data: tuple[Labelled, ...], share: tuple[Chosen, ...]):
+        mine = jax.tree.map(lambda leaf: leaf[0], share)
+        return bucketed_gradient(params, data, mine, config, hyper.weights, trained, AXIS)
+
+    def loss_and_gradient(params: dict, of_step: tuple[Chosen, ...]):
+        if mesh is None:
+            return bucketed_gradient(params, data, of_step, config, hyper.weights, trained)
+        specs = {"in_specs": (EVERYWHERE, EVERYWHERE, SHARED), "out_specs": EVERYWHERE}
+        return jax.shard_map(of_share, mesh=mesh, check_vma=False, **specs)(params, data, of_step)
 
     def step(state: State, inputs):
         of_step, learning_rate = inputs
-        loss, gradient = bucketed_gradient(
-            state.params, data, of_step, config, hyper.weights, trained
-        )
+        loss, gradient = loss_and_gradient(state.params, of_step)
         state, norm = state.moved(gradient, learning_rate, hyper.clip_norm, hyper.ema_decay)
         return state, (loss, norm)
 
@@ -145,6 +168,7 @@ def train(
     start: Potential | None = None,
     progress: Progress | None = None,
     card: dict[str, Any] | None = None,
+    devices: Number = 1,
 ) -> TrainResult:
     """Train a potential on ``frames[split.train]``, choosing the best on ``frames[split.valid]``.
 
@@ -158,12 +182,14 @@ def train(
         start: weights, energy zero and scale to begin from, instead of random ones
         progress: how progress is shown; None: a bar in a terminal, a live curve in a notebook
         card: further entries for the potential's card
+        devices: how many share each step, or "all"; the numbers do not depend on it, and a run may
+            be resumed on another number
 
     Raises:
         UserError: missing labels, an impossible setting, a folder that is taken
         TrainingDiverged: a NaN; the last good checkpoint stays in the folder
     """
-    run = RunFolder(folder) if folder is not None else None
+    run = RunFolder(folder, writes=is_first()) if folder is not None else None
     if resume:
         if run is None:
             raise UserError("resume=True needs the folder of the run to continue.")
@@ -188,12 +214,17 @@ def train(
 
     dtype = precision_of(settings.precision)
     with precision_context(dtype):
-        return _train(frames, split, model, settings, run, resume, start, progress, card, dtype)
+        mesh = mesh_of(devices, min(settings.batch_size, len(split.train)))
+        return _train(
+            frames, split, model, settings, run, resume, start, progress, card, dtype, mesh
+        )
 
 
 def _train(
-    frames, split, model, settings, run, resume, start, progress, card, dtype
+    frames, split, model, settings, run, resume, start, progress, card, dtype, mesh
 ) -> TrainResult:
+    if mesh is not None and settings.members > 1:
+        raise UserError("The members of an ensemble are trained on one device: leave devices out.")
     training = frames[split.train]
     shift, scale = zero_and_scale(frames, training, settings, model, start)
     elements = frozenset(training.elements.tolist())
@@ -201,6 +232,7 @@ def _train(
         elements |= start.elements or frozenset()
     targets = Targets(model, shift, scale, dtype)
     data = TrainingSet(training, targets, settings.batch_size)
+    buckets = on_all(data.buckets, mesh)
     valid = validation_chunks(frames[split.valid], targets, VALIDATION_BATCH)
     steps = len(training) // data.batch_size
     schedule = jax.jit(jax.vmap(optimisation.schedule(settings, steps)))
@@ -240,6 +272,7 @@ def _train(
     else:
         best = None
 
+    state = on_all(state, mesh)
     machine, kind = hardware(), Ensemble if several else Potential
 
     def potential_of(params: dict, row: dict[str, float]) -> Potential:
@@ -247,7 +280,7 @@ def _train(
         results["hardware"] = machine
         return kind(model, params, shift, scale, results, elements)
 
-    progress = progress or progress_for_here()
+    progress = progress or (progress_for_here() if is_first() else Silent())
     progress.start(metrics, settings)
     begin = time.perf_counter() - spent
     first_epoch = len(metrics) + 1
@@ -260,17 +293,26 @@ def _train(
             for seed, of_member in zip(seeds, plateau_state, strict=True):
                 order = np.random.default_rng([seed, epoch]).permutation(len(training))
                 order = order[: steps * data.batch_size].reshape(steps, -1)
-                chosen.append(data.choose(order))
+                chosen.append(
+                    data.choose(order) if mesh is None else data.choose_shares(order, mesh.size)
+                )
                 rates.append(common * dtype.type(of_member.scale))
-            run_epoch = _epoch_of_each if several else _epoch
+            run_epoch = _epoch_of_each if several else partial(_epoch, mesh=mesh)
             inputs = jax.tree.map(lambda *a: np.stack(a), *zip(chosen, rates, strict=True))
             if not several:
                 inputs = chosen[0], rates[0]
-            state, losses, norms = run_epoch(state, data.buckets, *inputs, hyper, model, parts)
-            losses, norms = np.atleast_2d(losses), np.atleast_2d(norms)
+            try:
+                state, losses, norms = run_epoch(state, buckets, *inputs, hyper, model, parts)
+                losses, norms = np.atleast_2d(losses), np.atleast_2d(norms)
+            except jax.errors.JaxRuntimeError as error:
+                if jax.process_count() == 1:
+                    raise
+                raise partner_lost(error) from None
             check_finite(losses, norms, first, epoch, run, seeds)
 
             kept = (params_of_each if several else params_of)(state, mean=settings.ema_decay > 0)
+            if mesh is not None:  # every process validates by itself
+                kept = jax.device_get(kept)
             validate = _validate_each if several else _validate
             found = jax.device_get([validate(kept, chunks, model) for chunks in valid])
             sums = Errors(*(np.atleast_1d(sum(a)) for a in zip(*found, strict=True)))

@@ -75,11 +75,11 @@ def errors(
         jnp.sum(jnp.abs(energy_error)),
         jnp.sum(forces_error**2),
         jnp.sum(jnp.abs(forces_error)),
-        *_numbers(target),
+        *numbers_of(target),
     )
 
 
-def _numbers(target: Labelled) -> tuple[Float[Array, ""], Float[Array, ""]]:
+def numbers_of(target: Labelled) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """How many structures and how many force components count."""
     real = target.batch.atom_mask & (target.weight > 0)[:, None]
     return jnp.sum(target.weight), 3 * jnp.sum(real).astype(target.weight.dtype)
@@ -109,7 +109,7 @@ def loss_and_gradient(
     whole batch of which this is a part; None: it is the whole.
     """
     if numbers is None:
-        numbers = _numbers(target)
+        numbers = numbers_of(target)
 
     def of_pass(part: Labelled) -> tuple[Float[Array, ""], dict]:
         loss, gradient = _loss_and_gradient(params, part, config, weights, numbers)

@@ -37,10 +37,15 @@ CONFIG_VERSION = 1
 
 
 class RunFolder:
-    """Reads and writes one run folder."""
+    """Reads and writes one run folder.
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    Args:
+        path: of the folder
+        writes: False: what would be written is left to another process that does the same
+    """
+
+    def __init__(self, path: str | Path, writes: bool = True) -> None:
+        self.path, self.writes = Path(path), writes
 
     @property
     def best(self) -> Path:
@@ -59,6 +64,8 @@ class RunFolder:
         start: Potential | None = None,
     ) -> None:
         """Start a new run; a folder that already holds one is refused."""
+        if not self.writes:
+            return
         if (self.path / "config.json").exists():
             raise UserError(
                 f"{self.path} already holds a training run: "
@@ -107,6 +114,8 @@ class RunFolder:
         return read_metrics(path) if path.is_file() else []
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
+        if not self.writes:
+            return
         text = io.StringIO()
         writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else ["epoch"])
         writer.writeheader()
@@ -115,6 +124,8 @@ class RunFolder:
 
     def save_state(self, state: Any, counters: dict[str, Any]) -> None:
         """The device state (a pytree) and the host's counters after an epoch."""
+        if not self.writes:
+            return
         leaves = jax.tree.leaves(jax.device_get(state))
         arrays = {f"{k:04d}": np.asarray(leaf) for k, leaf in enumerate(leaves)}
         files.save_arrays(self.state, STATE_KIND, STATE_VERSION, arrays, counters)
@@ -149,7 +160,8 @@ class RunFolder:
         return jax.tree.unflatten(structure, found), counters
 
     def save_best(self, potential: Potential) -> None:
-        potential.save(self.best)
+        if self.writes:
+            potential.save(self.best)
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:

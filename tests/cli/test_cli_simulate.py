@@ -92,3 +92,30 @@ def test_explosion_leaves_what_was_recorded(tmp_path, capsys):
 def read_water(folder) -> str:
     write(folder / "water.xyz", molecule("H2O"))
     return str(folder / "water.xyz")
+
+
+def test_spectrum_of_a_run_that_was_written(tmp_path, capsys):
+    run_file, out = tmp_path / "run.extxyz", tmp_path / "spectrum.csv"
+    more = ("--ensemble", "nve", "--steps", "800", "--every", "4", "--out", str(run_file))
+    assert run("md", *WHERE, *more, "--temperature", "600", capsys=capsys)[0] == 0
+    more = ("--out", str(out), "--resolution", "80")
+    status, printed, _ = run("spectrum", "ethanol-gfn2", str(run_file), *more, capsys=capsys)
+    assert status == 0 and "201 structures 2 fs apart" in printed
+    header, *lines = out.read_text(encoding="utf-8").splitlines()
+    assert header.count(",") == 2 and "modes per cm⁻¹" in header
+    x, power, harmonic = np.array([line.split(",") for line in lines], float).T
+    assert np.trapezoid(power, x) == pytest.approx(21, rel=0.15)
+    assert np.trapezoid(harmonic, x) == pytest.approx(21, rel=0.1)
+    picture = tmp_path / "spectrum.png"
+    more = ("--out", str(picture), "--resolution", "80", "--no-harmonic")
+    assert run("spectrum", "ethanol-gfn2", str(run_file), *more, capsys=capsys)[0] == 0
+    assert picture.stat().st_size > 5000
+
+
+def test_what_holds_no_motion_gives_no_spectrum(tmp_path, capsys):
+    where = ("spectrum", "ethanol-gfn2", read_water(tmp_path), "--out", str(tmp_path / "s.csv"))
+    status, _, told = run(*where, capsys=capsys)
+    assert status == 2 and "pass --time-step" in told
+    status, _, told = run(*where, "--time-step", "1", capsys=capsys)
+    assert status == 2 and "holds no velocities" in told
+    assert not (tmp_path / "s.csv").exists()

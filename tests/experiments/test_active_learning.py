@@ -96,7 +96,7 @@ def test_an_exploration_that_cannot_be_is_refused():
     [
         ({"labels": (20, 10)}, "give rising numbers"),
         ({"labels": (5, 10)}, "the first 10 or more"),
-        ({"strategies": ("guess",)}, "strategies = 'guess' is not possible"),
+        ({"strategies": ("guess",)}, "strategy = 'guess' is not possible"),
         ({"settings": replace(study.SETTINGS, members=1)}, "members = 1 is not possible"),
     ],
 )
@@ -141,7 +141,10 @@ def test_rounds_are_kept_and_not_made_again(tmp_path):
     assert again[0][0] == pytest.approx(before.energy[0], abs=1e-5)
     times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")}
     read = study.active_learning(frames, **options)
-    assert [p.row() for p in read] == [p.row() for p in points]
+    for one, other in zip(read, points, strict=True):
+        assert one.strategy == other.strategy
+        numbers = [list(asdict(p).values())[1:] for p in (one, other)]
+        assert numbers[0] == pytest.approx(numbers[1], rel=1e-4)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")} == times
     with pytest.raises(UserError, match="results of another setting of 'steps'"):
         study.active_learning(frames, **{**options, "steps": 8})

@@ -25,11 +25,11 @@ TINY = So3kratesConfig(
 
 def test_both_methods_are_judged_on_both_sets_and_kept(tmp_path):
     frames = load("ethanol-gfn2")
-    save_frames(frames[:6], tmp_path / "hot.npz")  # so that nothing has to be made
+    save_frames(frames[:8], tmp_path / "hot.npz")  # so that nothing has to be made
     options = {
         "n_train": 12,
         "n_valid": 8,
-        "n_test": 10,
+        "n_test": 8,
         "model": TINY,
         "settings": replace(study.SETTINGS, members=2),
         "steps": 4,
@@ -44,7 +44,7 @@ def test_both_methods_are_judged_on_both_sets_and_kept(tmp_path):
         for name in ("test", "hot")
         for quantity in ("energy", "forces")
     }
-    split = divided(frames, 12, 8, 10, 1)
+    split = divided(frames, 12, 8, 8, 1)
     ensemble = Ensemble.load(tmp_path / "ensemble-1.safetensors")
     assert ensemble.card["seed"] == 2  # members 2 and 3: seed 0 has 0 and 1
     expected = calibrated(ensemble, frames[split.test], frames[split.valid])[1]

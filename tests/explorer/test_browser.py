@@ -105,6 +105,23 @@ def test_the_molecule_is_drawn_and_clicks_reach_all_views(application, tmp_path)
                 continue
             break
         assert "of 8 directed pairs" in driver.execute_script(SAID)
+
+        # what is asked for stands beside attention, and a click there reaches the views, too
+        buttons = driver.find_elements(By.CSS_SELECTOR, "button")
+        (ask,) = (button for button in buttons if button.text == "Attribution")
+        driver.execute_script("arguments[0].click()", ask)
+        answered = "return document.querySelector('p[role=status]')?.textContent || ''"
+        wait_for(lambda: "completeness error" in driver.execute_script(answered), "the answer")
+        time.sleep(1)
+        canvases = driver.find_elements(By.CSS_SELECTOR, "canvas[data-count]")
+        (shares,) = (c for c in canvases if "integrated" in c.get_attribute("aria-label"))
+        driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", shares)
+        assert share_drawn(pixels(shares)) > 0.02
+        across, down = cell_of(shares.size, row=8, column=2, atoms=9)
+        hover(driver, shares, across, down)
+        assert "H8 asks O2: " in driver.execute_script(TIP, shares)
+        click(driver, shares, across, down)
+        wait_for(lambda: "H8 attends to O2" in driver.execute_script(SAID), "the pair")
         assert not complaints(driver)
 
 

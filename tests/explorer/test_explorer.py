@@ -247,7 +247,9 @@ def test_the_explorer_of_an_ensemble_shows_a_member_and_asks_it():
     opened = app.explore(Ensemble.of(members), molecule(5, 0))
     expected = members[0].attention(molecule(5, 0))
     assert np.array_equal(opened.record.feature.coefficient, expected.feature.coefficient)
-    assert (opened.record.forces_std > 0).all()
+    std = np.linalg.norm(Ensemble.of(members).predict(molecule(5, 0)).forces_std, axis=-1)
+    np.testing.assert_allclose(opened.record.forces_std, std, rtol=0, atol=1e-12)
+    assert std.max() > 0
     assert type(opened.potential) is Potential
     assert opened.controls["colour"].options == ("element", "deviation")
 
@@ -332,6 +334,12 @@ def test_a_click_in_one_view_changes_the_others(explorer):
     explorer.molecule.widget.picked = {"sphere": "H5", "count": 1}
     assert (explorer.state.atom, explorer.state.partner) == (5, None)
     assert explorer.panels["matrix"].data["chosen"]["receiver"] == 5
+    explorer.molecule.widget.picked = {"sphere": "H5", "count": 2}
+    assert explorer.state.atom is None and explorer.controls["atom"].label == "all"
+    explorer.controls["atom"].value = 4
+    explorer.controls["atom"].label = "all"
+    assert explorer.state.atom is None
+    explorer.molecule.widget.picked = {"sphere": "H5", "count": 3}
     explorer.panels["overview"].picked = {"layer": 0, "channel": 1, "count": 2}
     assert (explorer.state.layer, explorer.controls["channel"].value) == (0, 1)
     explorer.panels["series"].picked = {"frame": 1, "count": 3}
@@ -409,11 +417,11 @@ def test_controls_change_the_state_and_the_scale_is_freed_on_demand(explorer):
 
 def test_tests_of_attention_answer_in_words(explorer):
     explorer.state = dataclasses.replace(explorer.state, atom=None, partner=None)
-    assert "Spearman" in explorer.actions["matter"]()
-    assert "The whole channel" in explorer.actions["chosen"]()
+    assert "Spearman" in explorer.tests.ask("matter").text
+    assert "The whole channel" in explorer.tests.ask("chosen").text
     explorer.state = dataclasses.replace(explorer.state, atom=1, partner=2)
-    assert "That C1 attends to O2" in explorer.actions["chosen"]()
-    assert "turned at random" in explorer.actions["turn"]()
+    assert "That C1 attends to O2" in explorer.tests.ask("chosen").text
+    assert "turned at random" in explorer.tests.ask("turn").text
 
 
 def test_a_turned_molecule_keeps_its_attention_and_turns_its_sphcs(explorer, frames):
@@ -453,7 +461,7 @@ def test_two_explorers_are_linked_and_parted(frames):
 
 def test_a_record_alone_can_be_explored_and_exported(record, tmp_path):
     made = app.explore(record)
-    assert not made._tests.children
+    assert not made.tests.actions
     made.state = dataclasses.replace(made.state, frame=2)
     page = made.export(tmp_path / "page.html").read_text(encoding="utf-8")
     assert "http://" not in page.split("<script>")[0] and len(page) > 1_000_000

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
-from small import molecule, small_potential, stack
+from small import frame_of, molecule, small_potential, stack
 from test_interventions import LOCAL, moved
 
 from so3krates_lite.errors import UserError
@@ -133,14 +133,15 @@ def test_it_can_say_no(found):
     wide = {name: many(getattr(found, name)) for name in names}
     level = {"attention": 0.5, "random": 0.5, "distance": 0.7}
     told = []
-    for attention in (0.45, 0.6, 0.8):
+    for attention in (0.45, 0.6, 0.8, 0.7):
         heights = [{**level, "attention": attention}.get(m, 0.5) for m in found.methods]
         curves = np.broadcast_to(np.array(heights)[:, None, None], (len(heights), frames, 5))
         wide["insertion"] = {"forces": np.full_like(curves, 0.5)}
         made = replace(found, **wide, deletion={"forces": curves})
         told.append(made.verdict())
     assert "in 0 of 8 frames" in told[0] and "do not read it as importance" in told[0]
-    assert "not surely better than distance" in told[1]
+    assert "distance does so better" in told[1]
+    assert "not surely better than distance" in told[3]
     assert "beyond what distance says" in told[2] and "in 8 of 8 frames" in told[2]
 
 
@@ -159,5 +160,10 @@ def test_what_cannot_be_done_is_said(potential, frames):
         faithfulness(potential, frames, baseline=Baseline("resampled", frames))
     with pytest.raises(UserError, match="steps = 0"):
         faithfulness(potential, frames, steps=0)
+    apart = frame_of([6, 8], [[0, 0, 0], [9, 0, 0]])
+    with pytest.raises(UserError, match="Frame 0 has no pair in the feature block"):
+        faithfulness(potential, apart)
+    with pytest.raises(UserError, match="same atoms in the same order"):
+        faithfulness(potential, stack(frames, apart), baseline=Baseline("mean", frames))
     with pytest.raises(UserError, match="no structure"):
         faithfulness(potential, frames[[]])

@@ -14,7 +14,7 @@ from small import PHYSICS, molecule, small_config, small_potential, stack
 from so3krates_lite.config import GeomAttConfig
 from so3krates_lite.energies import network
 from so3krates_lite.errors import UserError
-from so3krates_lite.interpret.baselines import Baseline, coefficients, states_of
+from so3krates_lite.interpret.baselines import Baseline, coefficients, laid_upon, states_of
 from so3krates_lite.interpret.interventions import Place, as_places, intervene, shapes_of
 from so3krates_lite.interpret.interventions import _switches as switches_of
 from so3krates_lite.runtime.settings import precision_context
@@ -140,6 +140,12 @@ def test_a_donor_may_stand_anywhere_in_any_orientation(frame, donors):
     assert np.abs(here.energy).min() > 1e-6
     np.testing.assert_allclose(here.energy, there.energy, rtol=1e-8)
     np.testing.assert_allclose(here.forces, there.forces, atol=1e-8)
+
+
+def test_a_linear_molecule_is_laid_upon_itself():
+    line = np.array([[0, 0, 0], [1.2, 0, 0], [2.4, 0, 0]])
+    frame, turned = (Frames([[8, 6, 8]], R[None]) for R in (line, line[:, [2, 0, 1]] + 4.0))
+    np.testing.assert_allclose(laid_upon(turned, frame).positions[0], line, atol=1e-9)
 
 
 def test_means_are_taken_over_the_frames_that_list_a_pair(potential, frame, donors):

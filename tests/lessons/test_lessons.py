@@ -16,11 +16,14 @@ NUMBERS = {
     lessons.check_electrostatic_energy,
     lessons.check_force_error,
     lessons.check_frames_needed,
+    lessons.check_kinetic_temperature,
     lessons.check_length_from_angles,
     lessons.check_padded_loss,
     lessons.check_rank_correlation,
     lessons.check_safe_length,
+    lessons.check_spring_wavenumber,
     lessons.check_work_slope,
+    lessons.check_zero_point_energy,
 }
 
 

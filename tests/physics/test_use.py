@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from small import PHYSICS, molecule, small_config, small_potential
 
-from so3krates_lite.explorer import questions
+from so3krates_lite.explorer import importance
 from so3krates_lite.explorer.app import Explorer
 from so3krates_lite.interpret.switching import switch_off
 from so3krates_lite.simulate.calculator import So3kratesCalculator
@@ -32,7 +32,7 @@ def test_attention_is_switched_off_and_the_physical_terms_stay():
 def test_the_explorer_answers_on_it():
     potential = small_potential(CONFIG)
     explorer = Explorer(potential.attention(FRAME), potential, FRAME)
-    found = questions.pairs_tested(potential, FRAME, explorer.record, explorer.state)
+    found = importance.pairs_tested(potential, FRAME, explorer.record, explorer.state)
     assert found.text
     assert "charge" in explorer.controls["colour"].options
 

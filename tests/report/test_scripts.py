@@ -599,6 +599,78 @@ def test_the_overview_has_layers_down_and_channels_across(record):
         assert plot.click(*beside) is None and plot.hover(*beside) == ""
 
 
+CURVES = {
+    "kind": "curves",
+    "title": "taken away",
+    "x": [0, 50, 100],
+    "lines": [
+        {"name": "attention", "y": [0, 0.8, 1], "dash": []},
+        {"name": "random", "y": [0, 0.4, 1], "dash": [2, 4]},
+    ],
+    "palette": list(look.PALETTE),
+    "x_title": "share (%)",
+    "x_end": 100.0,
+    "limit": 1.0,
+    "signed": False,
+    "low_legend": True,
+    "unit": "change",
+}
+
+
+def test_curves_are_told_apart_by_dashes_and_named():
+    plot = Plot(CURVES)
+    for n, line in enumerate(CURVES["lines"]):
+        drawn = [
+            each
+            for each in plot.strokes("line")
+            if each["line"] == look.PALETTE[n] and each["width"] == 2
+        ]
+        curve, sample = drawn
+        assert curve["dash"] == sample["dash"] == line["dash"]
+        expected = [place(plot, x, y) for x, y in zip(CURVES["x"], line["y"], strict=True)]
+        np.testing.assert_allclose(curve["points"], expected, atol=0.6)
+        written = plot.written(line["name"])
+        assert sample["points"][0][1] == written["y"] and sample["points"][1][0] < written["x"]
+    x = place(plot, 45, 0)[0]
+    assert plot.hover(x, 100) == "50 %: attention 0.8; random 0.4"
+    assert plot.click(x, 100) is None and plot.hover(10, 100) == ""
+
+
+def test_bars_are_as_long_as_their_values_and_choose_what_they_stand_for():
+    picks = [{"block": "feature", "layer": k, "channel": 2} for k in (1, 0, 3)]
+    data = {
+        "kind": "bars",
+        "title": "cost",
+        "names": ["feature 1", "feature 0", "feature 3"],
+        "values": [40.0, 10.0, 5.0],
+        "said": ["one", "two", "three"],
+        "picks": picks,
+        "chosen": 1,
+        "limit": 40.0,
+        "signed": False,
+        "colour": look.MAGNITUDE,
+        "unit": "meV/Å",
+    }
+    plot = Plot(data)
+    bars = plot.strokes("rect")
+    assert [bar["w"] / bars[0]["w"] for bar in bars] == pytest.approx([1, 0.25, 0.125])
+    (mark,) = plot.strokes("box")
+    assert mark["y"] < bars[1]["y"] and mark["y"] + mark["h"] > bars[1]["y"] + bars[1]["h"]
+    for bar, name, value, pick in zip(bars, data["names"], ("40", "10", "5"), picks, strict=True):
+        middle = bar["y"] + bar["h"] / 2
+        assert plot.written(name)["y"] == pytest.approx(middle)
+        assert plot.written(value)["x"] > bar["x"] + bar["w"]
+        assert plot.click(bar["x"] + 1, middle).items() >= pick.items()
+    assert plot.hover(200, bars[2]["y"] + 3) == "three"
+    assert plot.click(200, 10) is None and plot.click(200, 340) is None
+
+
+def test_a_pair_of_another_matrix_is_not_said_to_attend(record):
+    data = drawing.matrix_data(record, STATE) | {"between": " asks "}
+    plot, asked = Plot(data), Plot(drawing.matrix_data(record, STATE))
+    assert asked.hover(100, 250).replace("attends to", "asks") == plot.hover(100, 250) != ""
+
+
 def test_a_panel_draws_anew_what_it_is_told_and_says_whether_there_is_webgl(record):
     plot = Plot(drawing.matrix_data(record, STATE), webgl=False)
     assert plot.ask("model.values.webgl") == "no" and plot.ask("canvas.dataset.count") == 1

@@ -34,7 +34,7 @@ def with_energies(total: np.ndarray, time: np.ndarray) -> Dynamics:
     n = len(total)
     numbers, positions = np.ones((n, 2), int), np.zeros((n, 2, 3))
     frames = Frames(numbers=numbers, positions=positions, energy=2 * total - 1.0)
-    return Dynamics(molecule("H2"), frames, time, np.ones(n), np.zeros(n))
+    return Dynamics(molecule("H2"), frames, time, np.ones(n), np.zeros(n), np.zeros((n, 2, 3)))
 
 
 def test_energy_is_conserved_to_second_order_in_the_time_step(calculator):

@@ -20,6 +20,7 @@ from so3krates_lite.runtime.settings import precision_context
 from so3krates_lite.simulate import molecular_dynamics
 from so3krates_lite.simulate.blocks import Run
 from so3krates_lite.simulate.dynamics import run_nve
+from so3krates_lite.simulate.integrators import Records
 from so3krates_lite.simulate.molecular_dynamics import FLOAT64, run_md
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.units import BOLTZMANN
@@ -170,6 +171,34 @@ def test_a_run_goes_on_from_its_checkpoint_with_the_same_numbers(potential, tmp_
         assert np.array_equal(one.atoms.get_momenta(), other.atoms.get_momenta())
 
 
+def test_records_keep_their_times_over_a_stop_between_two_of_them(potential, tmp_path):
+    file, settings = tmp_path / "run.safetensors", {"temperature_K": None, "every": 10}
+    (whole,) = run_md(moving(MOLECULE), potential, steps=60, **settings)
+    for steps in (25, 60):
+        settings["checkpoint_every"] = 30
+        (part,) = run_md(moving(MOLECULE), potential, steps=steps, checkpoint=file, **settings)
+        assert part.time[-1] == steps // 10 * 10 * 0.5
+    assert np.array_equal(whole.time, part.time)
+    assert np.abs(whole.frames.positions - part.frames.positions).max() < 1e-9
+
+
+def test_two_nuclei_in_one_place_end_a_replica_and_no_other():
+    config = small_config(degrees=(1,), variant="so3lr", layers=1, **PHYSICS)
+    physics = small_potential(config)
+    plan = molecular_dynamics.Plan("nve", 10, 10, 0.5, 0.5)
+    settings = molecular_dynamics.md_settings(physics, 300.0, 0.0, 0.5, 0.01, 50.0)
+    run = Run([MOLECULE, MOLECULE], physics, plan, settings, 300.0, 0)
+    run.parts = [Records(run.positions[None], run.momenta[None], np.zeros((1, 2)), run.cell[None])]
+    run.positions = run.positions.copy()
+    run.positions[1, 1] = run.positions[1, 0]
+    with pytest.raises(UserError, match="nearer than two nuclei"):
+        run._listed(0)  # the start is the user's
+    listed = run._listed(30)
+    assert run.alive.tolist() == [True, False] and run.died[1] == 30
+    assert "atoms 0 and 1 are 0 Å apart" in run.causes[1]
+    assert np.isfinite(listed.batch.local.vector).all()
+
+
 def test_ends_of_replicas_are_starts_of_others(potential):
     first = run_md(MOLECULE, potential, steps=20, ensemble="nvt", replicas=MANY)
     second = run_md([run.atoms for run in first], potential, steps=10, temperature_K=None)
@@ -261,6 +290,9 @@ def test_impossible_starts_are_named(potential, tmp_path):
     run_md(MOLECULE, potential, steps=10, checkpoint=file)
     with pytest.raises(UserError, match="another run: seed was 0 and is 1 now"):
         run_md(MOLECULE, potential, steps=10, checkpoint=file, seed=1)
+    other = dataclasses.replace(potential, params=OTHER)
+    with pytest.raises(UserError, match="another run: potential and starts"):
+        run_md(MOLECULE, other, steps=10, checkpoint=file)
 
 
 def test_without_jax_md_it_says_what_to_install(potential, monkeypatch):

@@ -31,7 +31,8 @@ def frames_and_prediction(error, std):
     )
     forces, forces_std = np.full((2, 3, 3), 99.0), np.full((2, 3, 3), 1e-9)
     forces[frames.mask], forces_std[frames.mask] = error, std
-    return frames, Prediction(np.array([1.0, -2.0]), forces, None, np.array([1.0, 1.0]), forces_std)
+    found = Prediction(np.array([1.0, -2.0]), forces)
+    return frames, found.with_deviations(np.array([1.0, 1.0]), forces_std)
 
 
 def test_coverage_counts_errors_within_so_many_deviations():
@@ -89,6 +90,7 @@ def test_padding_counts_nowhere_and_atoms_are_ranked_by_length():
     np.testing.assert_allclose(forces.size, np.sqrt((error**2).sum(axis=1)), rtol=1e-14)
     assert coverage(energy.error, energy.std) == 0.5
     assert energy.factor is None and energy.row()["factor"] == "-"
+    assert energy.row()["Spearman"] == "-"  # of two frames
 
 
 def test_factors_come_from_the_other_frames():
@@ -108,6 +110,6 @@ def test_factors_come_from_the_other_frames():
 
 def test_one_network_alone_has_nothing_to_calibrate():
     frames, prediction = frames_and_prediction(np.ones((5, 3)), np.ones((5, 3)))
-    alone = prediction._replace(energy_std=None, forces_std=None)
+    alone = prediction.with_deviations(None, None)
     with pytest.raises(UserError, match="take an ensemble"):
         calibration(alone, frames)
