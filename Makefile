@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 READY := $(VENV)/.ready
+DOCS := $(VENV)/.docs
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo lab test test-fast test-lowest test-newest test-py313 lint notebooks \
-	save-notebooks bench data clean
+	save-notebooks docs release bench data clean
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 18
@@ -65,6 +66,20 @@ lint: $(READY)  ## style of code and notebooks, types of the public face
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+# Sphinx comes with its own mark, so that `make setup` does not grow
+$(DOCS): $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $(DOCS)
+
+docs: $(DOCS)  ## the site in build/site: warnings are errors, links and alternatives are checked
+	@rm -rf build/site build/doctrees
+	JAX_PLATFORMS=cpu $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet \
+		-c docs -d build/doctrees . build/site
+	$(BIN)/python docs/parts/check.py build/site
+
+release:  ## wheel and sdist in dist/, each installed and run outside the clone
+	$(PYTHON) tests/release.py
 
 bench: $(READY)  ## speed beside other implementations: benchmarks/RESULTS.md (an hour or more)
 	$(BIN)/python -m benchmarks.run $(ARGS)

@@ -13,7 +13,7 @@ from html import escape, unescape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from so3krates_lite.drawing.look import CONFIG, POLICY
+from so3krates_lite.drawing.look import CONFIG, policy
 from so3krates_lite.errors import UserError
 from so3krates_lite.runtime.files import write_atomically
 
@@ -24,7 +24,12 @@ ENDINGS = (".html", ".png", ".svg", ".pdf")
 
 
 def save_figure(
-    figure: go.Figure, path: str | os.PathLike, *, width: int = 760, scale: float = 2.0
+    figure: go.Figure,
+    path: str | os.PathLike,
+    *,
+    width: int = 760,
+    scale: float = 2.0,
+    library: str | None = None,
 ) -> Path:
     """Write a plotly figure; the ending of ``path`` says how. Returns the path.
 
@@ -33,6 +38,7 @@ def save_figure(
             ``.png``, ``.svg`` or ``.pdf``, made by kaleido.
         width: px of a picture, where the figure itself does not state one.
         scale: dots of a PNG per px.
+        library: where an ``.html`` finds plotly's script, if it is not to hold it.
 
     Raises:
         UserError: another ending, no kaleido or no browser for a picture, or a place that cannot be
@@ -43,20 +49,29 @@ def save_figure(
     if ending not in ENDINGS:
         raise UserError(f"'{path}' must end in one of {', '.join(ENDINGS)} to be a figure's file.")
     if ending == ".html":
-        content = page(figure).encode()
+        content = page(figure, library).encode()
     else:
         content = _picture(figure, ending[1:], figure.layout.width or width, scale)
     write_atomically(path, content)
     return path
 
 
-def page(figure: go.Figure) -> str:
-    """The figure as one HTML page with plotly's script inside; nothing else is loaded."""
-    body = figure.to_html(full_html=False, include_plotlyjs=True, config=CONFIG)
+def page(figure: go.Figure, library: str | None = None) -> str:
+    """The figure as one HTML page with plotly's script inside; nothing else is loaded.
+
+    Where ``library`` says where that script is, it is read from there. What moves begins at rest.
+    """
+    body = figure.to_html(
+        full_html=False,
+        include_plotlyjs=library or True,
+        config=CONFIG,
+        auto_play=False,
+        default_height="94vh",  # of a figure that states none
+    )
     title = escape(unescape(figure.layout.title.text or "figure"))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy(library)}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta name="color-scheme" content="light dark">\n<title>{title}</title></head>\n'
         f"<body>{body}</body></html>\n"

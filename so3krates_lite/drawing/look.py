@@ -6,6 +6,7 @@ sequential scale for sizes, and a palette that colour-blind readers can tell apa
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -85,9 +86,21 @@ def styled(figure: go.Figure, height: int = 420, **layout) -> go.Figure:
     return figure.update_layout(**layout)
 
 
-# Nothing may be loaded from anywhere: the browser itself refuses it.
-POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-    "img-src data: blob:; font-src data:; worker-src blob:; connect-src 'none'; "
-    "base-uri 'none'; form-action 'none'"
-)
+def policy(library: str | None = None) -> str:
+    """What a browser shall refuse: to load anything, but ``library`` from the page's own site."""
+    own = "" if library is None else "'self' "
+    return (
+        f"default-src 'none'; script-src {own}'unsafe-inline'; style-src 'unsafe-inline'; "
+        "img-src data: blob:; font-src data:; worker-src blob:; connect-src 'none'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def plotly_script(library: str | None = None) -> str:
+    """Plotly's script as HTML: whole, or read from the address ``library``."""
+    from plotly.offline import get_plotlyjs
+
+    if library is not None:
+        return f'<script src="{escape(library)}"></script>'
+    # "</script" inside a script would end it
+    return "<script>" + get_plotlyjs().replace("</script", r"<\/script") + "</script>"

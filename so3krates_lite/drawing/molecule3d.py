@@ -269,7 +269,7 @@ def camera_eye(
     return view[2] * float(away.max(initial=0.4))
 
 
-def styled_scene(figure: go.Figure, picture: Scene, height: int = 560) -> go.Figure:
+def styled_scene(figure: go.Figure, picture: Scene, height: int | None = 560) -> go.Figure:
     """No box and no axes, a fixed cube (so that nothing jumps), and the scene's best view."""
     loops = picture.tubes.path[picture.receiver == picture.sender].reshape(-1, 3)
     half = max(picture.half, float(np.abs(loops).max(initial=0.0)) + 0.2)

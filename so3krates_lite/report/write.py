@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from so3krates_lite.drawing import error_curves, figures, look
-from so3krates_lite.drawing.look import POLICY
 from so3krates_lite.errors import UserError
 from so3krates_lite.record import wording
 from so3krates_lite.record.attention_record import AttentionRecord
@@ -52,6 +51,7 @@ def write_report(
     notes: Sequence[str] = (),
     unit: str = "kcal/mol",
     frame: int = 0,
+    library: str | None = None,
 ) -> Path:
     """Write one standalone HTML page; whatever is not given is left out.
 
@@ -67,6 +67,8 @@ def write_report(
         notes: sentences, e.g. what the numbers can and cannot be compared with.
         unit: energy unit of the parity figures; forces are that per Å.
         frame: which frame of ``record``.
+        library: where the page finds plotly's script, for several pages that share one file on a
+            site; None: inside the page, which then loads nothing.
 
     Returns:
         The path.
@@ -105,17 +107,22 @@ def write_report(
             for key, value in facts.items()
         )
         body.append(_section("facts", "How it was made", f"<dl>{lines}</dl>"))
-    write_atomically(path, _page(title, "\n".join(body)).encode())
+    write_atomically(path, _page(title, "\n".join(body), library).encode())
     return path
 
 
-def _page(title: str, body: str) -> str:
-    from plotly.offline import get_plotlyjs
-
-    # "</script" inside a script would end it
-    library = get_plotlyjs().replace("</script", r"<\/script")
-    own = {"style": _file("page.css"), "script": _file("page.js"), "library": library}
-    return _filled("page.html", policy=POLICY, title=escape(title), body=body, **own)
+def _page(title: str, body: str, library: str | None) -> str:
+    own = {"style": _file("page.css"), "script": _file("page.js")}
+    said = "It is complete and loads nothing." if library is None else "It loads plotly's script."
+    return _filled(
+        "page.html",
+        policy=look.policy(library),
+        title=escape(title),
+        body=body,
+        library=look.plotly_script(library),
+        said=said,
+        **own,
+    )
 
 
 def _file(name: str) -> str:

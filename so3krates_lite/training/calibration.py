@@ -177,6 +177,6 @@ def calibration(
 
 
 def calibrated(model: Predicts, frames: Frames, valid: Frames | None = None) -> list[Calibration]:
-    """The same of a model on test ``frames``, with factors fitted on ``valid``ation frames."""
+    """The same of a model on test ``frames``, with factors fitted on those of ``valid``."""
     fitted = None if valid is None else calibration(model.predict(valid), valid)
     return calibration(model.predict(frames), frames, fitted)

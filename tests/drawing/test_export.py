@@ -34,6 +34,15 @@ def test_a_page_needs_nothing_but_itself(name, tmp_path):
     assert (title or "figure").split(",")[0] in head.replace("&#x27;", "'")
 
 
+def test_figures_of_a_site_share_one_script_and_begin_at_rest(tmp_path):
+    figure = FIGURES["overview"]()
+    figure.frames = [{"name": "0", "data": []}]
+    text = save_figure(figure, tmp_path / "figure.html", library="../p.js").read_text()
+    assert len(text) < 1_000_000 and "script-src 'self'" in text
+    assert re.findall(r'<script[^>]* src="([^"]*)"', text) == ["../p.js"]
+    assert "addFrames" in text and "Plotly.animate" not in text
+
+
 @pytest.mark.parametrize("name", ["figure.gif", "figure", "figure.json"])
 def test_other_endings_are_refused(name, tmp_path):
     with pytest.raises(UserError, match=r"must end in one of \.html, \.png, \.svg, \.pdf"):

@@ -96,6 +96,16 @@ def test_page_loads_nothing_and_forbids_it(text):
     assert "showSendToCloud: false" in own
 
 
+def test_pages_of_a_site_share_one_script_and_load_nothing_else(arguments, tmp_path):
+    path = tmp_path / "small.html"
+    write.write_report(path, title="small", record=arguments["record"], library="../p.js")
+    page = Page(path.read_text(encoding="utf-8"))
+    assert path.stat().st_size < 1e6
+    assert [a["src"] for tag, a in page.tags if tag == "script" and "src" in a] == ["../p.js"]
+    policy = next(a["content"] for t, a in page.tags if "http-equiv" in a and t == "meta")
+    assert "script-src 'self' 'unsafe-inline';" in policy and "default-src 'none'" in policy
+
+
 def test_what_the_user_wrote_is_text_and_never_markup(text):
     assert "<title>Ethanol &amp; &lt;friends&gt;</title>" in text
     assert "</script><b>odd</b>" not in text

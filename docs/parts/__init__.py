@@ -1,0 +1,1 @@
+"""What is made for the site alone: lessons, formulas, the reference, explorers, the last check."""
