@@ -43,7 +43,7 @@ from so3krates_lite.record.from_network import joined
 from so3krates_lite.runtime import files
 from so3krates_lite.runtime.settings import Compiled, precision_context, precision_of
 from so3krates_lite.structures.batching import NEUTRAL, electrons_read, make_batch
-from so3krates_lite.structures.buckets import bucketed_batches
+from so3krates_lite.structures.buckets import bucketed_batches, in_parts
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.structures.graph import Batch, PairVectors, pair_vectors
 
@@ -108,10 +108,16 @@ class Prediction(_Predicted):
         found.energy_std, found.forces_std = energy_std, forces_std
         return found
 
+    @property
+    def deviations(self) -> dict[str, np.ndarray]:
+        """Those that are known, by name."""
+        both = {"energy_std": self.energy_std, "forces_std": self.forces_std}
+        return {name: value for name, value in both.items() if value is not None}
+
     def named(self) -> dict[str, np.ndarray]:
         """All that there is, by name."""
-        deviations = {"energy_std": self.energy_std, "forces_std": self.forces_std}
-        return {k: v for k, v in {**self._asdict(), **deviations}.items() if v is not None}
+        values = {name: v for name, v in self._asdict().items() if v is not None}
+        return values | self.deviations
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,14 +228,14 @@ class Potential:
         Raises:
             UserError: the model has no far pairs, or the length is not positive
         """
-        if not self.config.reads_far_pairs and (long_cutoff or ewald):
-            raise UserError(
-                f"long_cutoff = {long_cutoff} is given, but this potential sees no further than "
-                f"its cutoff of {self.config.cutoff:g} Å: leave it out."
-            )
         config: Any = self.config
         if not config.reads_far_pairs:
-            return self
+            if not (long_cutoff or ewald):
+                return self
+            raise UserError(
+                f"long_cutoff = {long_cutoff} is given, but this potential sees no further than "
+                f"its cutoff of {config.cutoff:g} Å: leave it out."
+            )
         ewald = config.ewald if ewald is None else ewald
         config = dataclasses.replace(config, long_cutoff=long_cutoff, ewald=ewald)
         return dataclasses.replace(self, config=config)
@@ -327,9 +333,7 @@ class Potential:
         for index, batch in batches:
             atoms = batch.numbers.shape[1]
             size = min(batch_size, 1 << (len(index) - 1).bit_length())
-            for start in range(0, len(index), size):
-                chosen = np.minimum(np.arange(start, start + size), len(index) - 1)
-                part = index[start : start + size]
+            for part, chosen in in_parts(index, size):
                 for name, found in self.found_in(batch[chosen], stress).items():
                     of_atoms = name.startswith("forces")
                     shape = forces.shape if of_atoms else (len(frames), *found.shape[1:])

@@ -11,6 +11,7 @@ import inspect
 import math
 import os
 import re
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -135,26 +136,18 @@ def load_data_with_structures(
     return frames, structures
 
 
-def length(text: str) -> float:
-    """A length in Å above 0."""
+def above_zero(text: str, what: str = "number") -> float:
+    """A number above 0, or ``what`` it is."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a length above 0")
+        raise argparse.ArgumentTypeError(f"{text} is not a {what} above 0")
     return value
 
 
-def above_zero(text: str) -> float:
-    """A number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
-    return value
+length = partial(above_zero, what="length")  # in Å
 
 
 def positive(text: str) -> int:

@@ -105,12 +105,6 @@ def of_atoms_and_terms(potential: Potential, frames: Frames) -> dict[str, np.nda
     return {name: value for name, value in more.items() if value is not None}
 
 
-def deviations(prediction: Prediction) -> dict[str, np.ndarray]:
-    """Standard deviations of energy (eV) and forces (eV/Å), as far as there are any."""
-    found = {"energy_std": prediction.energy_std, "forces_std": prediction.forces_std}
-    return {name: value for name, value in found.items() if value is not None}
-
-
 def add_predictions(
     images: Sequence[Atoms],
     prediction: Prediction,
@@ -136,7 +130,7 @@ def add_predictions(
             results["stress"] = prediction.stress[k][VOIGT]
         for name, value in results.items():
             (image.arrays if name == "forces" else image.info)[f"{prefix}{name}"] = value
-        for name, values in {**deviations(prediction), **(more or {})}.items():
+        for name, values in {**prediction.deviations, **(more or {})}.items():
             if name in OF_ATOMS:
                 image.arrays[f"{prefix}{name}"] = values[k, : len(image)]
             else:

@@ -136,7 +136,7 @@ def _predict(options: argparse.Namespace) -> None:
     if options.out.suffix == ".npz":
         found = prediction.named()
         also = not labelled
-        labels = {k: v for k, v in found.items() if not k.endswith("_std")}
+        labels = {k: v for k, v in found.items() if k not in prediction.deviations}
         frames = frames.replace(**labels) if also else frames
         beside = {f"{options.prefix}{name}": value for name, value in {**found, **more}.items()}
         save_frames(frames, options.out, beside=beside)
@@ -145,7 +145,7 @@ def _predict(options: argparse.Namespace) -> None:
         images = predicted.own_structures(frames, given, *units)
         also = predicted.add_predictions(images, prediction, options.prefix, labelled, more)
         write_atoms(images, options.out)
-    names = ("energy", "forces", *predicted.deviations(prediction), *more)
+    names = ("energy", "forces", *prediction.deviations, *more)
     names = ", ".join(f"{options.prefix}{name}" for name in names)
     own = "the same as energy, forces" if also else "energies of the file as they were"
     print(f"{len(frames)} structures with {names} (eV, Å, e), {own}: {options.out}")

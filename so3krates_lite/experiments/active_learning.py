@@ -41,7 +41,7 @@ from so3krates_lite.drawing.look import PALETTE
 from so3krates_lite.ensemble import Ensemble, atomic_deviation
 from so3krates_lite.errors import UserError, require
 from so3krates_lite.experiments.learning_curves import divided
-from so3krates_lite.experiments.points import read_points, write_points
+from so3krates_lite.experiments.points import curve_of, read_points, write_points
 from so3krates_lite.runtime.settings import hardware
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.training import TrainConfig, train
@@ -435,12 +435,7 @@ def curve(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of labels, and the errors of every seed (labels, seeds) in kcal/mol(/Å)."""
     chosen = [point for point in points if point.strategy == strategy]
-    labels = sorted({point.labels for point in chosen})
-    errors = [
-        [convert(getattr(p, quantity), "eV", "kcal/mol") for p in chosen if p.labels == n]
-        for n in labels
-    ]
-    return np.array(labels), np.array(errors)
+    return curve_of(chosen, "labels", quantity)
 
 
 def draw_points(ax: Axes, points: Sequence[ActivePoint], quantity: str = "hot_force_mae") -> None:

@@ -21,7 +21,7 @@ from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.datasets.splits import Split, group_split, largest_group, random_split
 from so3krates_lite.drawing.look import PALETTE, TEXT
 from so3krates_lite.errors import UserError, require
-from so3krates_lite.experiments.points import read_points, write_points
+from so3krates_lite.experiments.points import curve_of, read_points, write_points
 from so3krates_lite.runtime.settings import hardware
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.training import TrainConfig, train
@@ -222,12 +222,7 @@ def curve(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sizes, and the errors of every seed (sizes, seeds) in kcal/mol(/Å), of one highest degree."""
     chosen = [point for point in points if point.highest_degree == highest]
-    sizes = sorted({point.train_frames for point in chosen})
-    errors = [
-        [convert(getattr(p, quantity), "eV", "kcal/mol") for p in chosen if p.train_frames == size]
-        for size in sizes
-    ]
-    return np.array(sizes), np.array(errors)
+    return curve_of(chosen, "train_frames", quantity)
 
 
 def draw_points(ax: Axes, points: Sequence[LearningPoint], quantity: str = "force_mae") -> None:

@@ -10,8 +10,11 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from so3krates_lite.errors import UserError
 from so3krates_lite.runtime.files import write_atomically
+from so3krates_lite.units import convert
 
 Point = TypeVar("Point")
 KINDS = {"int": int, "float": float, "str": str}
@@ -29,6 +32,17 @@ def write_points(path: Path, points: Sequence[Any], facts: dict[str, Any]) -> No
         digits = {k: float(f"{v:.5g}") for k, v in numbers.items() if isinstance(v, float)}
         writer.writerow({**numbers, **digits})
     write_atomically(path, text.getvalue().encode())
+
+
+def curve_of(points: Sequence[Any], along: str, quantity: str) -> tuple[np.ndarray, np.ndarray]:
+    """The values of the field ``along``, rising, and at each the ``quantity`` of every seed,
+    (values, seeds), in kcal/mol(/Å)."""
+    places = sorted({getattr(point, along) for point in points})
+    errors = [
+        [convert(getattr(p, quantity), "eV", "kcal/mol") for p in points if getattr(p, along) == n]
+        for n in places
+    ]
+    return np.array(places), np.array(errors)
 
 
 def read_points(

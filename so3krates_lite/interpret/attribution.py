@@ -39,7 +39,7 @@ from jaxtyping import Array, Float
 from so3krates_lite.config import ModelConfig
 from so3krates_lite.energies import Switches, energy
 from so3krates_lite.errors import UserError, require
-from so3krates_lite.interpret.baselines import ZERO, Baseline, Values, channels_of, only
+from so3krates_lite.interpret.baselines import ZERO, Baseline, Values, known_block, only
 from so3krates_lite.interpret.interventions import as_switches, cases_at_once, shapes_of
 from so3krates_lite.passes import collect_for_reverse
 from so3krates_lite.potential import Potential
@@ -117,9 +117,7 @@ def integrated_gradients(
             "Integrated gradients go from one baseline, and this one draws several: give it "
             "draws=1, or take their mean over baselines of different seeds."
         )
-    blocks = channels_of(potential.config)
-    if block is not None and block not in blocks:
-        raise UserError(f"The model has no block '{block}': choose one of {', '.join(blocks)}.")
+    known_block(potential.config, block)
     frame = frame.trimmed()
     batch = make_batch(frame, potential.config, dtype=potential.dtype)
     return attribute(potential, batch, block, baseline.values(potential, frame), points)

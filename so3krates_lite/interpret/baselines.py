@@ -31,6 +31,7 @@ from so3krates_lite.record.attention_record import AttentionRecord
 from so3krates_lite.record.blocks import BLOCKS
 from so3krates_lite.runtime.settings import Compiled, precision_context
 from so3krates_lite.structures.batching import make_batch
+from so3krates_lite.structures.buckets import in_parts
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.structures.graph import Batch, pair_vectors
 
@@ -43,6 +44,14 @@ def channels_of(config: ModelConfig) -> dict[str, int]:
     """Blocks of a model and how many channels each has."""
     channels = {block: getattr(config, BLOCKS[block].channels) for block in config.blocks}
     return {block: n if isinstance(n, int) else len(n) for block, n in channels.items()}
+
+
+def known_block(config: ModelConfig, block: str | None) -> str:
+    """A block's name, if the model has it; None: the first one's."""
+    blocks = channels_of(config)
+    if block is not None and block not in blocks:
+        raise UserError(f"The model has no block '{block}': choose one of {', '.join(blocks)}.")
+    return block or next(iter(blocks))
 
 
 class States(NamedTuple):
@@ -64,8 +73,7 @@ def states_of(potential: Potential, frames: Frames, batch_size: int = 64) -> Sta
     potential.check_elements(frames.numbers)
     batch = make_batch(frames, potential.config, spare=True, dtype=potential.dtype)
     size, parts = min(batch_size, 1 << (len(frames) - 1).bit_length()), []
-    for start in range(0, len(frames), size):
-        chosen = np.minimum(np.arange(start, start + size), len(frames) - 1)
+    for _, chosen in in_parts(np.arange(len(frames)), size):
         with precision_context(potential.dtype):
             found = _states(potential.device_params, batch[chosen], potential.config)
         parts.append(jax.device_get(found))

@@ -34,7 +34,7 @@ import numpy as np
 from jaxtyping import Float
 
 from so3krates_lite.errors import UserError, require
-from so3krates_lite.interpret.baselines import ZERO, Baseline, Values, channels_of
+from so3krates_lite.interpret.baselines import ZERO, Baseline, Values, known_block
 from so3krates_lite.interpret.interventions import Effect, effects
 from so3krates_lite.interpret.rankings import (
     ALONE,
@@ -231,10 +231,7 @@ def faithfulness(
         UserError: an unknown block, a baseline of other atoms or of several draws
     """
     begin = time.perf_counter()
-    blocks = channels_of(potential.config)
-    block = block or next(iter(blocks))
-    if block not in blocks:
-        raise UserError(f"The model has no block '{block}': choose one of {', '.join(blocks)}.")
+    block = known_block(potential.config, block)
     for name, value in (("steps", steps), ("orders", orders), ("top", top)):
         require(value >= 1, name, value, "a positive whole number")
     if baseline.size > 1:

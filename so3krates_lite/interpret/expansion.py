@@ -28,7 +28,7 @@ from jaxtyping import Bool, Float, Int
 from so3krates_lite.errors import UserError, require
 from so3krates_lite.interpret.baselines import only
 from so3krates_lite.potential import Potential
-from so3krates_lite.structures.buckets import bucketed_batches
+from so3krates_lite.structures.buckets import bucketed_batches, in_parts
 from so3krates_lite.structures.frames import Frames
 
 MOST_SUBSETS = 8192
@@ -143,9 +143,7 @@ def _energies(
         frames, potential.config, spare=True, dtype=potential.dtype
     ):
         size = min(batch_size, 1 << (len(index) - 1).bit_length())
-        for start in range(0, len(index), size):
-            chosen = np.minimum(np.arange(start, start + size), len(index) - 1)
-            part = index[start : start + size]
+        for part, chosen in in_parts(index, size):
             energy[part] = potential.atomic_energies(batch[chosen]).sum(axis=1)[: len(part)]
     return energy
 

@@ -16,7 +16,7 @@ program.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -159,9 +159,7 @@ def as_places(case: Case, config: ModelConfig) -> list[Place]:
         for name in names:
             if name in STATES and place.pairs is not None:
                 raise UserError(f"The features {name} belong to atoms: give atoms, not pairs.")
-            found.append(
-                Place(name, place.layer, place.channel, place.pairs, place.atoms, place.gate)
-            )
+            found.append(replace(place, block=name))
     return found
 
 

@@ -12,8 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from so3krates_lite.errors import UserError
-from so3krates_lite.interpret.baselines import ZERO, Baseline, channels_of, only
+from so3krates_lite.interpret.baselines import ZERO, Baseline, channels_of, known_block, only
 from so3krates_lite.interpret.interventions import Effect, Pairs, Place, intervene
 from so3krates_lite.potential import Potential
 from so3krates_lite.record.attention_record import AttentionRecord
@@ -84,11 +83,8 @@ def effects_of_channels(
 ) -> tuple[Float[np.ndarray, "layers channels"], Float[np.ndarray, "layers channels"]]:
     """Each head, degree or order of each layer switched off: change of energy (eV), and size of
     the change of forces (eV/Å)."""
-    blocks = channels_of(potential.config)
-    block = block or next(iter(blocks))
-    if block not in blocks:
-        raise UserError(f"The model has no block '{block}': choose one of {', '.join(blocks)}.")
-    shape = potential.config.layers, blocks[block]
+    block = known_block(potential.config, block)
+    shape = potential.config.layers, channels_of(potential.config)[block]
     effect = intervene(potential, frame, [Place(block, *where) for where in np.ndindex(shape)])
     return effect.energy.reshape(shape), effect.force_size.reshape(shape)
 

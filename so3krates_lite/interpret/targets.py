@@ -13,11 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+from so3krates_lite.datasets.reference import BOND
 from so3krates_lite.drawing.scene import find_bonds
 from so3krates_lite.errors import UserError
 from so3krates_lite.structures.frames import Frames
-
-BONDED = 1.3  # times the sum of covalent radii
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +95,7 @@ def bonds_of(frames: Frames) -> Bool[np.ndarray, "frames atoms atoms"]:
     bonded = np.zeros((*frames.numbers.shape, frames.max_atoms), bool)
     for k, (numbers, R) in enumerate(zip(frames.numbers, frames.positions, strict=True)):
         n = int(frames.n_atoms[k])
-        first, second = np.array(find_bonds(numbers[:n], R[:n], BONDED), int).reshape(-1, 2).T
+        first, second = np.array(find_bonds(numbers[:n], R[:n], BOND), int).reshape(-1, 2).T
         bonded[k, first, second] = bonded[k, second, first] = True
     return bonded
 

@@ -22,7 +22,7 @@ from so3krates_lite.ensemble import Ensemble
 from so3krates_lite.errors import UserError
 from so3krates_lite.potential import Potential
 from so3krates_lite.runtime import files
-from so3krates_lite.simulate.dynamics import Dynamics, bring_to_rest, rigid_motions
+from so3krates_lite.simulate.dynamics import Dynamics, at_rest, draw_momenta, rigid_motions
 from so3krates_lite.simulate.integrators import (
     LONGEST_STEP,
     Law,
@@ -70,7 +70,7 @@ class Run:
         temperature_K: float | None,
         seed: int,
     ) -> None:
-        self.atoms, self.potential, self.plan = starts[0].copy(), potential, plan
+        self.atoms, self.potential, self.plan = at_rest(starts[0]), potential, plan
         self.settings, replicas = settings, len(starts)
         together = isinstance(potential, Ensemble)
         self.law = Law(potential.config, plan.motion, together)
@@ -85,7 +85,7 @@ class Run:
         self.momenta = np.stack(
             [_momenta(one, temperature_K, [seed, k]) for k, one in enumerate(starts)]
         )
-        self.copies = Frames.from_atoms([self._bare()] * replicas)
+        self.copies = Frames.from_atoms([self.atoms] * replicas)
         self.keys = np.stack([[seed, k] for k in range(replicas)]).astype(np.uint32)
         self.capacity: dict[str, int] = {}
         self.state: Any = None
@@ -211,11 +211,6 @@ class Run:
 
         return np.asarray(jax.vmap(npt_box)(self.state))
 
-    def _bare(self) -> Atoms:
-        bare = self.atoms.copy()
-        bare.arrays.pop("momenta", None)
-        return bare
-
     def records(self) -> Records:
         return Records(*(np.concatenate(part) for part in zip(*self.parts, strict=True)))
 
@@ -227,18 +222,17 @@ class Run:
         kinetic = (self.masses[:, None] * records.velocities**2).sum(axis=(2, 3)) / 2
         time = np.arange(len(kinetic)) * every * self.plan.time_step_fs
         temperature = 2 * kinetic / (BOLTZMANN * self.freedom)
-        shift = float(self.potential.shift(Frames.from_atoms([self._bare()]))[0])
+        shift = float(self.potential.shift(self.copies[:1])[0])
         found = []
         for k in range(len(self.alive)):
             # the record of a step that could not be taken repeats the one before
             rows = len(time) if self.alive[k] else 1 + (self.died[k] - 1) // every
-            frames = Frames.from_atoms([self._bare()] * rows)
-            frames = frames.replace(
+            frames = self.copies[np.zeros(rows, int)].replace(
                 positions=records.positions[:rows, k],
                 energy=records.energy[:rows, k] + shift,
                 **({"cell": records.cell[:rows, k]} if self.periodic else {}),
             )
-            last = self._bare()
+            last = self.atoms.copy()
             last.positions = self.positions[k]
             if self.periodic:
                 last.cell = self.cell[k]
@@ -289,11 +283,9 @@ class Run:
         own = {"alive": self.alive, "died": self.died, "positions": self.positions}
         arrays = {**state, **records, **own, "cell": self.cell}
         arrays = {name: np.asarray(value) for name, value in arrays.items()}
-        files.save_arrays(path, KIND, VERSION, arrays, self._header(same))
-
-    def _header(self, same: dict[str, Any]) -> dict[str, Any]:
         causes = {str(k): cause for k, cause in self.causes.items()}
-        return {"step": self.step, "causes": causes, "same": same}
+        header = {"step": self.step, "causes": causes, "same": same}
+        files.save_arrays(path, KIND, VERSION, arrays, header)
 
     def restore(self, path: Path, same: dict[str, Any]) -> None:
         """Go on from a file, if it is of this very run."""
@@ -324,7 +316,5 @@ def _momenta(
     if temperature_K is None:
         return atoms.get_momenta()
     moving = atoms.copy()
-    width = np.sqrt(atoms.get_masses()[:, None] * BOLTZMANN * temperature_K)
-    moving.set_momenta(width * np.random.default_rng(seed).normal(size=(len(atoms), 3)))
-    bring_to_rest(moving)
+    draw_momenta(moving, temperature_K, np.random.default_rng(seed))
     return moving.get_momenta()

@@ -191,9 +191,7 @@ def run_nve(
     rng = np.random.default_rng(seed)
     if temperature_K is not None:
         require_positive(temperature_K=temperature_K)
-        width = np.sqrt(moving.get_masses()[:, None] * BOLTZMANN * temperature_K)
-        moving.set_momenta(width * rng.normal(size=(len(moving), 3)))
-        bring_to_rest(moving)
+        draw_momenta(moving, temperature_K, rng)
     time_step = time_step_fs * units.fs
     if thermalise_steps:
         # fixcm: ASE's way of fixing the centre of mass does not sample correctly
@@ -253,6 +251,20 @@ def rigid_motions(atoms: Atoms) -> Float[np.ndarray, "components motions"]:
     weighted = (motions * np.sqrt(atoms.get_masses())[:, None]).reshape(len(motions), -1)
     basis, size, _ = np.linalg.svd(weighted.T, full_matrices=False)
     return basis[:, : np.count_nonzero(size > 1e-4 * size.max())]
+
+
+def draw_momenta(atoms: Atoms, temperature_K: float, rng: np.random.Generator) -> None:
+    """Momenta of a temperature, the whole at rest."""
+    width = np.sqrt(atoms.get_masses()[:, None] * BOLTZMANN * temperature_K)
+    atoms.set_momenta(width * rng.normal(size=(len(atoms), 3)))
+    bring_to_rest(atoms)
+
+
+def at_rest(atoms: Atoms) -> Atoms:
+    """A copy without velocities and calculator."""
+    still = atoms.copy()
+    still.arrays.pop("momenta", None)
+    return still
 
 
 def bring_to_rest(atoms: Atoms) -> None:

@@ -22,8 +22,8 @@ from jaxtyping import Float
 from so3krates_lite.ensemble import load_potential
 from so3krates_lite.errors import UserError, require
 from so3krates_lite.potential import Potential
+from so3krates_lite.simulate.dynamics import at_rest, require_positive, rigid_motions
 from so3krates_lite.simulate.dynamics import relax as relaxed
-from so3krates_lite.simulate.dynamics import require_positive, rigid_motions
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.units import IR_INTENSITY, MODE_WAVENUMBER, WAVENUMBER, convert
 
@@ -145,7 +145,7 @@ class Vibrations:
         shape = self.modes[mode]
         shape = shape * largest / np.linalg.norm(shape, axis=1).max()
         phase = np.sin(2 * np.pi * np.arange(images) / images)
-        frame = Frames.from_atoms([_bare(self.atoms)] * images)
+        frame = Frames.from_atoms([at_rest(self.atoms)] * images)
         return frame.replace(positions=frame.positions + phase[:, None, None] * shape)
 
     def rows(self) -> list[dict[str, float]]:
@@ -209,7 +209,7 @@ def vibrations(
                 f"allow more steps."
             )
         atoms = run.atoms
-    frame = Frames.from_atoms([_bare(atoms)])
+    frame = Frames.from_atoms([at_rest(atoms)])
     found = potential.predict(frame)
     force = float(np.linalg.norm(found.forces[0], axis=1).max())
     if force >= fmax:
@@ -231,7 +231,7 @@ def vibrations(
     if potential.config.has_charges and not atoms.pbc.any():
         intensities = infrared_intensities(potential.dipole_derivatives(frame), modes)
     return Vibrations(
-        _bare(atoms), float(found.energy[0]), frequencies, modes, hessian, intensities
+        at_rest(atoms), float(found.energy[0]), frequencies, modes, hessian, intensities
     )
 
 
@@ -264,10 +264,3 @@ def infrared_intensities(
     """
     along = np.einsum("ajb,kjb->ka", dipole_derivatives, modes)
     return IR_INTENSITY * (along**2).sum(axis=1)
-
-
-def _bare(atoms: Atoms) -> Atoms:
-    """Without calculator and velocities."""
-    bare = atoms.copy()
-    bare.arrays.pop("momenta", None)
-    return bare

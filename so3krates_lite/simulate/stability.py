@@ -11,12 +11,13 @@ h(r) of distances.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from so3krates_lite.datasets.reference import Topology
 from so3krates_lite.potential import Potential
@@ -53,24 +54,22 @@ class Stability:
         """Of all replicas, those that stayed whole to the end."""
         return float(np.mean([cause is None for cause in self.causes]))
 
+    def _judged(self) -> Iterator[tuple[Dynamics, Bool[np.ndarray, "records"]]]:
+        """Each run, and which of its records count: whole, and past the first tenth."""
+        for run, whole in zip(self.runs, self.whole_fs, strict=True):
+            yield run, (run.time >= self.total_fs / 10) & (run.time <= whole)
+
     @property
     def frames(self) -> Frames:
         """All structures of all replicas as long as they were whole, the first tenth of the run
         left out."""
-        parts = [
-            run.frames[(run.time >= self.total_fs / 10) & (run.time <= whole)]
-            for run, whole in zip(self.runs, self.whole_fs, strict=True)
-        ]
+        parts = [run.frames[counts] for run, counts in self._judged()]
         return Frames.concatenate([part for part in parts if len(part)] or [self.runs[0].frames])
 
     @property
     def mean_temperature_K(self) -> float:
         """Of what moved, over the same structures; NaN where nothing lasted so long."""
-        found = [
-            run.temperature[(run.time >= self.total_fs / 10) & (run.time <= whole)]
-            for run, whole in zip(self.runs, self.whole_fs, strict=True)
-        ]
-        together = np.concatenate(found)
+        together = np.concatenate([run.temperature[counts] for run, counts in self._judged()])
         return float(together.mean()) if len(together) else float("nan")
 
     def row(self, reference: Frames | None = None) -> dict[str, float | str]:

@@ -9,6 +9,7 @@ what it would be with a bucket for every rung of a fine ladder of sizes.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -49,6 +50,14 @@ def bucketed_batches(
         )
         batches.append((index, batch))
     return batches
+
+
+def in_parts(index: Index, size: int) -> Iterator[tuple[Index, Index]]:
+    """``size`` structures of a bucket at a time: which they are in the set, and where they stand in
+    the bucket, the last part filled up with its last one so that all have one shape."""
+    for start in range(0, len(index), size):
+        filled = np.minimum(np.arange(start, start + size), len(index) - 1)
+        yield index[start : start + size], filled
 
 
 def buckets(sizes: Int[np.ndarray, "structures kinds"]) -> list[Index]:

@@ -34,7 +34,7 @@ from so3krates_lite.ensemble import Ensemble
 from so3krates_lite.errors import UserError
 from so3krates_lite.potential import Potential, Prediction
 from so3krates_lite.runtime.settings import Compiled
-from so3krates_lite.structures.buckets import bucketed_batches
+from so3krates_lite.structures.buckets import bucketed_batches, in_parts
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.structures.graph import Batch
 
@@ -152,7 +152,5 @@ def _batches(potential: Potential, frames: Frames):
     """Batches of one size, the last of each kind filled up; and which frames they hold."""
     dtype = potential.dtype
     for index, batch in bucketed_batches(frames, potential.config, spare=True, dtype=dtype):
-        for start in range(0, len(index), AT_ONCE):
-            part = index[start : start + AT_ONCE]
-            chosen = np.minimum(np.arange(start, start + AT_ONCE), len(index) - 1)
+        for part, chosen in in_parts(index, AT_ONCE):
             yield part, batch[chosen]
