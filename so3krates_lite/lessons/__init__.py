@@ -25,6 +25,13 @@ from so3krates_lite.lessons.geomatt import (
     check_same_chains,
     check_without,
 )
+from so3krates_lite.lessons.growing import (
+    check_best_edge,
+    check_joined,
+    check_pairs_expected,
+    check_quantum_over_classical,
+    check_waste,
+)
 from so3krates_lite.lessons.harmonics import (
     check_direction,
     check_lowest_degree,
@@ -73,6 +80,7 @@ __all__ = [
     "UNTOUCHED",
     "WRONG",
     "Feedback",
+    "check_best_edge",
     "check_both_ends",
     "check_charge_floor",
     "check_coefficient",
@@ -90,6 +98,7 @@ __all__ = [
     "check_geometric_message",
     "check_gradient_to_force",
     "check_invariance_test",
+    "check_joined",
     "check_kinetic_temperature",
     "check_length_from_angles",
     "check_listened",
@@ -104,7 +113,9 @@ __all__ = [
     "check_numerical_forces",
     "check_order_three",
     "check_padded_loss",
+    "check_pairs_expected",
     "check_paths",
+    "check_quantum_over_classical",
     "check_rank_correlation",
     "check_reach",
     "check_safe_length",
@@ -115,6 +126,7 @@ __all__ = [
     "check_spread_missing",
     "check_spring_wavenumber",
     "check_turn_about_z",
+    "check_waste",
     "check_whole_walkers",
     "check_without",
     "check_work_slope",

@@ -19,9 +19,12 @@ NUMBERS = {
     lessons.check_kinetic_temperature,
     lessons.check_length_from_angles,
     lessons.check_padded_loss,
+    lessons.check_pairs_expected,
+    lessons.check_quantum_over_classical,
     lessons.check_rank_correlation,
     lessons.check_safe_length,
     lessons.check_spring_wavenumber,
+    lessons.check_waste,
     lessons.check_work_slope,
     lessons.check_zero_point_energy,
 }
