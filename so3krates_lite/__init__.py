@@ -25,6 +25,7 @@ _HOME = {
     "AttentionRecord": "record",
     "Ensemble": "ensemble",
     "Frames": "structures",
+    "FramesOnDisk": "datasets",
     "GeomAtt": "geomatt",
     "GeomAttConfig": "config",
     "Potential": "potential",
@@ -41,6 +42,8 @@ _HOME = {
     "fit_filters": "simulate",
     "load": "datasets",
     "load_potential": "ensemble",
+    "open_attention": "record",
+    "record_trajectory": "record",
     "relax": "simulate",
     "run_md": "simulate",
     "run_nve": "simulate",
@@ -65,6 +68,7 @@ __all__ = [
     "AttentionRecord",
     "Ensemble",
     "Frames",
+    "FramesOnDisk",
     "GeomAtt",
     "GeomAttConfig",
     "Potential",
@@ -81,6 +85,8 @@ __all__ = [
     "fit_filters",
     "load",
     "load_potential",
+    "open_attention",
+    "record_trajectory",
     "relax",
     "run_md",
     "run_nve",
@@ -90,7 +96,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from so3krates_lite.config import GeomAttConfig, So3kratesConfig
-    from so3krates_lite.datasets import REGISTRY, Split, load
+    from so3krates_lite.datasets import REGISTRY, FramesOnDisk, Split, load
     from so3krates_lite.ensemble import Ensemble, load_potential
     from so3krates_lite.errors import UserError
     from so3krates_lite.explorer import explore
@@ -99,6 +105,8 @@ if TYPE_CHECKING:
     from so3krates_lite.potential import Potential
     from so3krates_lite.published import fetch
     from so3krates_lite.record.attention_record import AttentionRecord
+    from so3krates_lite.record.lazily import open_attention
+    from so3krates_lite.record.trajectory import record_trajectory
     from so3krates_lite.simulate.calculator import So3kratesCalculator
     from so3krates_lite.simulate.dynamics import relax, run_nve
     from so3krates_lite.simulate.modes import vibrations

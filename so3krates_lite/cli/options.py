@@ -17,9 +17,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from so3krates_lite.errors import UserError
+
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from so3krates_lite.datasets.on_disk import FramesOnDisk
     from so3krates_lite.potential import Potential
     from so3krates_lite.structures.frames import Frames
 
@@ -134,6 +137,33 @@ def load_data_with_structures(
         if value is not None and getattr(frames, name) is None:
             frames = frames.replace(**{name: np.full(len(frames), value)})
     return frames, structures
+
+
+def load_data_or_stream(
+    options: argparse.Namespace, *, folders_only: bool = False
+) -> Frames | FramesOnDisk:
+    """Frames that stay on disk, where ``data`` names a folder of files (or, if wished, any file),
+    else what `load_data` reads.
+
+    Of the options of :func:`add_loading` those apply to them that say what a file's numbers are.
+    """
+    from so3krates_lite.datasets.on_disk import FramesOnDisk
+
+    place = Path(options.data).expanduser()
+    if options.limit or not (place.is_dir() or (place.is_file() and not folders_only)):
+        return load_data(options)
+    others = ("charge", "multiplicity", "labels", "no_check")
+    others = [name for name in others if getattr(options, name)]
+    if options.part != "all" or others:
+        name = (others[0] if others else "part").replace("_", "-")
+        raise UserError(f"--{name} is not for frames that stay on disk: leave it out.")
+    names = ("energy_unit", "length_unit", "energy_key", "forces_key")
+    return FramesOnDisk(
+        place,
+        skip_damaged=getattr(options, "skip_damaged", False),
+        scratch=getattr(options, "scratch", None),
+        **{name: getattr(options, name) for name in names},
+    )
 
 
 def above_zero(text: str, what: str = "number") -> float:

@@ -18,7 +18,7 @@ from so3krates_lite.cli.options import (
     command,
     documented,
     folder_to_write,
-    load_data,
+    load_data_or_stream,
     positive,
     seed_number,
 )
@@ -39,9 +39,9 @@ TRAIN_OPTIONS = (
     *("refit_shift", "stop_patience", "members", "seed", "precision"),
 )
 SPLIT_OPTIONS = {
-    "train": "training frames [1000]",
+    "train": "training frames [1000; of a folder all that remain]",
     "valid": "validation frames [200]",
-    "test": "test frames [all that remain]",
+    "test": "test frames [all that remain; of a folder 1000]",
     "strategy": "of the split: random, energy-stratified or group [random]",
 }
 
@@ -57,7 +57,7 @@ def add_train(commands) -> None:
         "  so3krates-lite train ethanol-gfn2 --train 1000 --valid 200 --folder runs/ethanol\n"
         "  so3krates-lite train ethanol-gfn2 --folder runs/ethanol --resume",
     )
-    parser.add_argument("data", help=DATA_HELP)
+    parser.add_argument("data", help=f"{DATA_HELP}; a folder of files is read as it is needed")
     parser.add_argument(
         "--folder", type=folder_to_write, required=True, help="where the run is kept"
     )
@@ -77,6 +77,13 @@ def add_train(commands) -> None:
     geomatt = parser.add_argument_group("geomatt", both)
     _add_fields(geomatt, GeomAttConfig, GEOMATT_OPTIONS)
     _add_fields(parser.add_argument_group("training"), TrainConfig, TRAIN_OPTIONS)
+    group = parser.add_argument_group("frames that stay on disk", "see docs/scale.md")
+    group.add_argument(
+        "--skip-damaged", action="store_true", help="leave out files that cannot be read"
+    )
+    group.add_argument(
+        "--scratch", type=folder_to_write, help="where scratch files lie [the user's cache]"
+    )
     group = parser.add_argument_group("devices", "see docs/scale.md")
     group.add_argument("--devices", type=devices, default=1, help='a number, or "all" [1]')
     group.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0, for several")
@@ -126,6 +133,7 @@ def _chosen(options: argparse.Namespace, names: Iterable[str]) -> dict:
 def _train(options: argparse.Namespace) -> None:
     from so3krates_lite.datasets.splits import STRATEGIES
     from so3krates_lite.ensemble import load_potential
+    from so3krates_lite.structures.frames import Frames
     from so3krates_lite.training import train
     from so3krates_lite.training.devices import is_first
     from so3krates_lite.training.evaluation import evaluate, format_table
@@ -160,10 +168,15 @@ def _train(options: argparse.Namespace) -> None:
     model_config, train_config = cls(**model), TrainConfig(**settings)
     _join(options)
     start = load_potential(options.start) if options.start else None
-    frames = load_data(options)
+    frames = load_data_or_stream(options, folders_only=True)
     if options.resume:
         split = RunFolder(options.folder).split()
     else:
+        if not isinstance(frames, Frames):
+            rest = {"test": min(1000, len(frames) // 10), "valid": min(200, len(frames) // 10)}
+            division |= {name: rest[name] for name in rest.keys() - chosen.keys()}
+            if "train" not in chosen:
+                division["train"] = len(frames) - division["valid"] - division["test"]
         sizes = (division["train"], division["valid"], division["test"])
         split = STRATEGIES[strategy](frames, *sizes, train_config.seed)
     result = train(

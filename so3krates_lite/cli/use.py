@@ -15,8 +15,10 @@ from so3krates_lite.cli.options import (
     file_to_write,
     folder_to_write,
     load_data,
+    load_data_or_stream,
     load_data_with_structures,
     load_model,
+    positive,
 )
 from so3krates_lite.errors import UserError
 
@@ -173,20 +175,39 @@ def add_attention(commands) -> None:
         _attention,
         "what each layer, head and degree attends to",
         "Writes a page to turn and explore in a browser (.html, first structure), or the\n"
-        "numbers (.npz; read them with AttentionRecord.load).\n\n"
+        "numbers (.npz; read them with AttentionRecord.load). A trajectory that is too long for\n"
+        "memory goes to a folder (.zarr; open it with open_attention), piece by piece, from a file\n"
+        "or a folder of files; one that was stopped goes on where it stopped.\n\n"
         "  so3krates-lite attention ethanol-gfn2 ethanol-gfn2 --limit 1 --out attention.html",
     )
     add_model_and_data(parser)
     parser.add_argument(
-        "--out", type=file_to_write, required=True, help=".html or .npz file to write"
+        "--out", type=_file_or_store, required=True, help=".html, .npz or .zarr to write"
+    )
+    parser.add_argument(
+        "--chunk", type=positive, default=100, help="frames of a piece of a .zarr [100]"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="read a .zarr that is there, record anew what is torn"
     )
     add_loading(parser)
 
 
+def _file_or_store(text: str) -> Path:
+    return folder_to_write(text) if text.endswith(".zarr") else file_to_write(text)
+
+
 def _attention(options: argparse.Namespace) -> None:
-    if options.out.suffix not in (".html", ".npz"):
-        raise UserError(f"--out {options.out}: the name should end in .html or .npz.")
+    if options.out.suffix not in (".html", ".npz", ".zarr"):
+        raise UserError(f"--out {options.out}: the name should end in .html, .npz or .zarr.")
     potential = load_model(options)
+    if options.out.suffix == ".zarr":
+        from so3krates_lite.record.trajectory import record_trajectory
+
+        frames = load_data_or_stream(options)
+        record_trajectory(potential, frames, options.out, chunk=options.chunk, check=options.check)
+        print(f"Attention of {len(frames)} frames is in {options.out}.")
+        return
     frames = load_data(options)
     if options.out.suffix == ".html":
         from so3krates_lite.report.write import write_report

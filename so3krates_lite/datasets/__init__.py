@@ -4,6 +4,7 @@ from so3krates_lite.datasets.checks import check_plausible
 from so3krates_lite.datasets.download import fetch
 from so3krates_lite.datasets.frames_file import save_frames, write_frames
 from so3krates_lite.datasets.loaders import load
+from so3krates_lite.datasets.on_disk import FramesOnDisk
 from so3krates_lite.datasets.places import bundled_path, card, locate
 from so3krates_lite.datasets.registry import REGISTRY, DataFile, DatasetCard, PaperNumber
 from so3krates_lite.datasets.splits import (
@@ -19,6 +20,7 @@ __all__ = [
     "STRATEGIES",
     "DataFile",
     "DatasetCard",
+    "FramesOnDisk",
     "PaperNumber",
     "Split",
     "bundled_path",

@@ -6,6 +6,8 @@ its own, which stand in the metadata, and its labels in the rows' `data`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,8 @@ from so3krates_lite.structures.stated import read_images
 
 if TYPE_CHECKING:
     from ase import Atoms
+
+IN_PIECES = (".extxyz", ".xyz", ".traj")  # forms that ASE reads one structure after another
 
 
 def read_by_ase(path: Path, asked: Asked) -> Frames:
@@ -38,11 +42,34 @@ def read_by_ase(path: Path, asked: Asked) -> Frames:
     except UserError:
         raise
     except Exception as error:  # ASE's readers raise whatever comes
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"it could not be read as npz, input.data, hdf5 or any form ASE knows ({reason})"
-        ) from error
+        raise _unreadable(error) from error
     images = asked.images = asked.take(images)
+    return _frames_of(images, asked, metadata)
+
+
+def pieces_by_ase(path: Path, asked: Asked, size: int) -> Iterator[Frames]:
+    """The same of a file of the forms `IN_PIECES`, so many structures at a time."""
+    from ase.io import iread
+
+    images = iread(path, index=":", do_not_split_by_at_sign=True)
+    while True:
+        try:
+            piece = list(islice(images, size))
+        except Exception as error:
+            raise _unreadable(error) from error
+        if not piece:
+            return
+        yield _frames_of(piece, asked, {})
+
+
+def _unreadable(error: Exception) -> UserError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return UserError(
+        f"it could not be read as npz, input.data, hdf5 or any form ASE knows ({reason})"
+    )
+
+
+def _frames_of(images: list[Atoms], asked: Asked, metadata: dict[str, Any]) -> Frames:
     found = read_images(images, energy_key=asked.energy_key, forces_key=asked.forces_key)
     asked.notes += found.notes
     asked.unread(found.unread)

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 from numpy.typing import ArrayLike
 
+from so3krates_lite.datasets.on_disk import FramesOnDisk
 from so3krates_lite.errors import UserError
 from so3krates_lite.runtime.files import check_version, load_npz, save_npz, write_atomically
 from so3krates_lite.structures.frames import Frames
@@ -64,7 +65,7 @@ class Split:
         sizes = f"{len(self.train)} train, {len(self.valid)} valid, {len(self.test)} test"
         return f"Split({sizes}, {self.strategy}, seed {self.seed})"
 
-    def check(self, frames: Frames) -> None:
+    def check(self, frames: Frames | FramesOnDisk) -> None:
         """Raise `UserError` if the split names frames that `frames` does not have."""
         top = max(int(part.max()) for part in (self.train, self.valid, self.test) if len(part))
         if top >= len(frames):
@@ -124,7 +125,11 @@ class Split:
 
 
 def random_split(
-    frames: Frames, n_train: int, n_valid: int, n_test: int | None = None, seed: int = 0
+    frames: Frames | FramesOnDisk,
+    n_train: int,
+    n_valid: int,
+    n_test: int | None = None,
+    seed: int = 0,
 ) -> Split:
     """Frames drawn at random; `n_test=None` takes all that remain.
 
@@ -137,7 +142,11 @@ def random_split(
 
 
 def energy_stratified_split(
-    frames: Frames, n_train: int, n_valid: int, n_test: int | None = None, seed: int = 0
+    frames: Frames | FramesOnDisk,
+    n_train: int,
+    n_valid: int,
+    n_test: int | None = None,
+    seed: int = 0,
 ) -> Split:
     """Every set gets its share of low, middle and high energies.
 
@@ -162,7 +171,11 @@ def energy_stratified_split(
 
 
 def group_split(
-    frames: Frames, n_train: int, n_valid: int, n_test: int | None = None, seed: int = 0
+    frames: Frames | FramesOnDisk,
+    n_train: int,
+    n_valid: int,
+    n_test: int | None = None,
+    seed: int = 0,
 ) -> Split:
     """No group is divided between sets; sets may hold fewer frames than asked, never more.
 

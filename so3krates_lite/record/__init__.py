@@ -11,6 +11,11 @@ __getattr__, __dir__, __all__ = face(
         "DirectedPairs": "parts",
         "QUANTITIES": "parts",
         "SphericalAttention": "parts",
+        "mean_maps": "lazily",
+        "open_attention": "lazily",
+        "pairs_that_switch": "lazily",
         "record_from_arrays": "from_arrays",
+        "record_of": "lazily",
+        "record_trajectory": "trajectory",
     },
 )

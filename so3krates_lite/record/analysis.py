@@ -249,7 +249,12 @@ def dihedral(
     atoms = [_atom(record, atom) for atom in (i, j, k, l)]
     if len(set(atoms)) < 4:
         raise UserError(f"A dihedral needs four different atoms, found {atoms}.")
-    a, b, c = np.moveaxis(np.diff(record.positions[:, atoms], axis=1), 1, 0)
+    return dihedral_angles(record.positions[:, atoms])
+
+
+def dihedral_angles(positions: Float[np.ndarray, "frames 4 3"]) -> Float[np.ndarray, "frames"]:
+    """The same of four atoms' positions (Å), one after another along the chain."""
+    a, b, c = np.moveaxis(np.diff(positions, axis=1), 1, 0)
     one, other = np.cross(a, b), np.cross(b, c)
     length = np.linalg.norm(b, axis=-1)
     sine, cosine = (a * other).sum(-1) * length, (one * other).sum(-1)

@@ -152,7 +152,7 @@ def to_dataframe(record: AttentionRecord, block: str | None = None) -> pd.DataFr
     Raises:
         UserError: pandas is missing, or the record has no such block.
     """
-    pd = _imported("pandas")
+    pd = imported("pandas")
     from ase.data import chemical_symbols
 
     attention, pairs = record.attention(block), record.neighbours(block)
@@ -256,7 +256,7 @@ def to_xarray(record: AttentionRecord) -> xr.Dataset:
     ``<block>_<quantity>``, ``pair_receiver``, ``pair_sender``, ``pair_distance`` …; each states its
     unit or formula as the attribute ``long_name``.
     """
-    xr = _imported("xarray")
+    xr = imported("xarray")
     atoms = [name for name in _OF_ATOMS if getattr(record, name) is not None]
     table = _variables(record.blocks, atoms)
     data = {
@@ -334,7 +334,7 @@ def save_netcdf(record: AttentionRecord, path: str | os.PathLike) -> Path:
 
 def load_netcdf(path: str | os.PathLike) -> AttentionRecord:
     """Read what `save_netcdf` wrote."""
-    xr, path = _imported("xarray"), Path(path)
+    xr, path = imported("xarray"), Path(path)
     if not path.is_file():
         raise UserError(f"No attention record at '{path}': check the path.")
     try:
@@ -346,13 +346,14 @@ def load_netcdf(path: str | os.PathLike) -> AttentionRecord:
         raise UserError(f"'{path}' is not a readable netCDF file ({error}).") from None
 
 
-def _imported(name: str) -> ModuleType:
-    """pandas or xarray, where it is there."""
+def imported(name: str, extra: str = "analysis") -> ModuleType:
+    """pandas, xarray or another package of an extra, where it is there."""
     from importlib import import_module
 
     try:
         return import_module(name)
     except ImportError:
+        package = name.partition(".")[0]
         raise UserError(
-            f"{name} is not installed: pip install 'so3krates-lite[analysis]' brings it."
+            f"{package} is not installed: pip install 'so3krates-lite[{extra}]' brings it."
         ) from None

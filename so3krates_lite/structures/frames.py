@@ -159,11 +159,15 @@ class Frames:
         atoms = np.sort(self.numbers, axis=1)
         return np.unique(atoms, axis=0, return_inverse=True)[1].reshape(-1)
 
+    @property
+    def known(self) -> list[str]:
+        """Fields that are not None."""
+        return [name for name in _LAYOUT if getattr(self, name) is not None]
+
     def __repr__(self) -> str:
-        known = [name for name in _LAYOUT if getattr(self, name) is not None]
         name = self.info.get("name", "")
         head = f"{name!r}, " if name else ""
-        return f"Frames({head}{len(self)} frames, up to {self.max_atoms} atoms, {', '.join(known)})"
+        return f"Frames({head}{len(self)} frames, up to {self.max_atoms} atoms, {', '.join(self.known)})"
 
     # -- choosing and joining -----------------------------------------------------------------
 
@@ -191,6 +195,12 @@ class Frames:
         width = int(used[-1]) + 1 if len(used) else 0
         cut = {n: getattr(self, n) for n in _PER_ATOM if getattr(self, n) is not None}
         return replace(self, **{name: a[:, :width] for name, a in cut.items()})
+
+    def widened(self, atoms: int) -> Frames:
+        """With so many columns, the further ones padding; as they are where they have as many."""
+        width = max(atoms, self.max_atoms)
+        wide = {n: getattr(self, n) for n in _PER_ATOM if getattr(self, n) is not None}
+        return replace(self, **{name: _widen(array, width) for name, array in wide.items()})
 
     @staticmethod
     def concatenate(sets: Iterable[Frames]) -> Frames:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from so3krates_lite.config import ModelConfig
+from so3krates_lite.datasets.on_disk import FramesOnDisk
 from so3krates_lite.energies import initialise
 from so3krates_lite.ensemble import Ensemble
 from so3krates_lite.errors import UserError
@@ -21,8 +22,8 @@ FARTHEST_ZERO = 1.0  # eV per atom, of a zero that training may move by itself
 
 
 def zero_and_scale(
-    frames: Frames,
-    training: Frames,
+    frames: Frames | FramesOnDisk,
+    training: Frames | FramesOnDisk,
     settings: TrainConfig,
     model: ModelConfig,
     start: Potential | None,
@@ -61,7 +62,9 @@ def first_params(
     return [jax.tree.map(lambda leaf: jnp.array(leaf, dtype), one.params) for one in starts]
 
 
-def _zero_from(frames: Frames, training: Frames, mode: str) -> Frames:
+def _zero_from(
+    frames: Frames | FramesOnDisk, training: Frames | FramesOnDisk, mode: str
+) -> Frames | FramesOnDisk:
     """The frames whose energies give the element shifts."""
     if mode != "isolated":
         return training
@@ -77,7 +80,7 @@ def _zero_from(frames: Frames, training: Frames, mode: str) -> Frames:
     return atoms[np.isin(atoms.numbers[:, 0], training.elements)]
 
 
-def _check_zero(training: Frames, start: Potential) -> None:
+def _check_zero(training: Frames | FramesOnDisk, start: Potential) -> None:
     """Raise where the frames' energies have another zero than those of the potential."""
     some = training[:: max(len(training) // 20, 1)]
     per_atom = (some.energy - start.predict(some).energy) / some.n_atoms
@@ -89,10 +92,17 @@ def _check_zero(training: Frames, start: Potential) -> None:
         )
 
 
-def _refitted_shift(frames: Frames, start: Potential, mode: str) -> Float[np.ndarray, "elements"]:
+def _refitted_shift(
+    frames: Frames | FramesOnDisk, start: Potential, mode: str
+) -> Float[np.ndarray, "elements"]:
     """Element shifts for what ``start``'s network leaves of the energies."""
-    predicted = start.predict(frames, allow_unknown_elements=True).energy - start.shift(frames)
-    return element_shift(frames.replace(energy=frames.energy - predicted), mode)
+
+    def left(part: Frames) -> np.ndarray:
+        predicted = start.predict(part, allow_unknown_elements=True).energy
+        return part.energy - predicted + start.shift(part)
+
+    parts = frames.parts() if isinstance(frames, FramesOnDisk) else [frames]
+    return element_shift(frames, mode, np.concatenate([left(part) for part in parts]))
 
 
 def trained_parts(params: dict, names: tuple[str, ...]) -> tuple[str, ...] | None:

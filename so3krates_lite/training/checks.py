@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from so3krates_lite.config import ModelConfig
+from so3krates_lite.datasets.on_disk import FramesOnDisk
 from so3krates_lite.datasets.splits import Split
 from so3krates_lite.errors import UserError
 from so3krates_lite.physics.dispersion import FREE_ATOMS
@@ -21,9 +22,9 @@ class TrainingDiverged(UserError):
     """A loss or gradient became NaN or infinite."""
 
 
-def check_labels(frames: Frames, split: Split, model: ModelConfig) -> None:
+def check_labels(frames: Frames | FramesOnDisk, split: Split, model: ModelConfig) -> None:
     for name in ("energy", "forces"):
-        if getattr(frames, name) is None:
+        if name not in frames.known:
             why = frames.lacking(name)
             raise UserError(f"Training needs {name}, but the frames have none{why}.")
     for name in ("train", "valid"):
@@ -36,7 +37,9 @@ def check_labels(frames: Frames, split: Split, model: ModelConfig) -> None:
         )
 
 
-def facts_of(frames: Frames, split: Split, settings: TrainConfig) -> dict[str, Any]:
+def facts_of(
+    frames: Frames | FramesOnDisk, split: Split, settings: TrainConfig
+) -> dict[str, Any]:
     return {
         "data": frames.info.get("name", "unnamed frames"),
         "level of theory": frames.info.get("level_of_theory", "not stated"),
@@ -48,8 +51,10 @@ def facts_of(frames: Frames, split: Split, settings: TrainConfig) -> dict[str, A
     }
 
 
-def fingerprint(frames: Frames, split: Split) -> str:
+def fingerprint(frames: Frames | FramesOnDisk, split: Split) -> str:
     """Eight digits that tell one set of training frames from another."""
+    if isinstance(frames, FramesOnDisk):
+        return frames.only(split.train).fingerprint
     chosen = frames[split.train].trimmed()
     arrays = (chosen.numbers, chosen.positions, chosen.energy, chosen.forces)
     parts = [np.asarray(a, float).round(6) + 0.0 for a in arrays if a is not None]

@@ -9,6 +9,7 @@ the batch, so what the passes give adds up: to rounding, the numbers are those o
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -16,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from so3krates_lite.config import ModelConfig
@@ -24,6 +26,7 @@ from so3krates_lite.potential import total_shift
 from so3krates_lite.structures.buckets import Index, bucketed_batches
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.structures.graph import Batch
+from so3krates_lite.training.devices import on_all
 from so3krates_lite.training.objective import Labelled, Weights, loss_and_gradient, numbers_of
 
 Tree = TypeVar("Tree")
@@ -61,48 +64,93 @@ class Targets:
         return [(index, self.label(frames[index], batch)) for index, batch in batches]
 
 
-class TrainingSet:
-    """Training frames on the device, in buckets."""
+class Bucketed:
+    """Training frames in buckets: which frames each step takes, bucket by bucket.
 
-    def __init__(self, frames: Frames, targets: Targets, batch_size: int) -> None:
-        buckets = targets.buckets(frames)
-        self.buckets = jax.device_put(tuple(data for _, data in buckets))
-        self.batch_size = min(batch_size, len(frames))
-        self._bucket = np.zeros(len(frames), int)  # of each frame, and its number in it
-        self._number = np.zeros(len(frames), int)
-        for k, (index, _) in enumerate(buckets):
+    Args:
+        buckets: which frames each of them holds
+        rooms: places for pairs in each of them
+        batch_size: of a step
+    """
+
+    def __init__(self, buckets: list[Index], rooms: list[int], batch_size: int) -> None:
+        self.lengths, self.rooms = [len(index) for index in buckets], rooms
+        self.batch_size = min(batch_size, len(self))
+        self._bucket = np.zeros(len(self), int)  # of each frame, and its number in it
+        self._number = np.zeros(len(self), int)
+        for k, index in enumerate(buckets):
             self._bucket[index], self._number[index] = k, np.arange(len(index))
 
     def __len__(self) -> int:
-        return len(self._bucket)
+        return sum(self.lengths)
 
     def _size(self, k: int, batch: int) -> int:
         """How many frames of a bucket a pass takes, of ``batch`` in all."""
-        if len(self.buckets) == 1:
+        if len(self.lengths) == 1:
             return batch
-        data = self.buckets[k]
         # half of what a step holds on average: few of a pass's places stay empty
-        half = math.ceil(batch * len(data.weight) / len(self) / 2)
-        return structures_per_pass(half, data.batch.room)
+        half = math.ceil(batch * self.lengths[k] / len(self) / 2)
+        return structures_per_pass(half, self.rooms[k])
+
+    def _chosen(
+        self, bucket: Int[np.ndarray, "steps batch"], number: Int[np.ndarray, "steps batch"]
+    ) -> tuple[Chosen, ...]:
+        """The frames of each step, of which bucket and number are given."""
+        chosen = []
+        for k in range(len(self.lengths)):
+            there = bucket == k
+            first = np.argsort(~there, axis=1, kind="stable")
+            index = np.take_along_axis(np.where(there, number, 0), first, axis=1)
+            size = self._size(k, bucket.shape[1])
+            index = np.pad(index, ((0, 0), (0, -index.shape[1] % size)))
+            chosen.append(Chosen(index.reshape(len(bucket), -1, size), there.sum(axis=1)))
+        return tuple(chosen)
+
+    def _shared(
+        self,
+        bucket: Int[np.ndarray, "steps batch"],
+        number: Int[np.ndarray, "steps batch"],
+        mesh: Mesh | None,
+    ) -> tuple[Chosen, ...]:
+        """The same; on a mesh, for the share of each device, on an axis after that over steps."""
+        if mesh is None:
+            return self._chosen(bucket, number)
+        both = (np.split(array, mesh.size, axis=1) for array in (bucket, number))
+        shares = [self._chosen(*share) for share in zip(*both, strict=True)]
+        return jax.tree.map(lambda *each: np.stack(each, axis=1), *shares)
+
+
+# buckets of frames, which of them each step takes, and which steps of an epoch these are
+Part = tuple[tuple[Labelled, ...], tuple[Chosen, ...], slice]
+
+
+class TrainingSet(Bucketed):
+    """Training frames on the device, in buckets; an epoch is one part."""
+
+    def __init__(
+        self, frames: Frames, targets: Targets, batch_size: int, mesh: Mesh | None = None
+    ) -> None:
+        buckets = targets.buckets(frames)
+        rooms = [data.batch.room for _, data in buckets]
+        super().__init__([index for index, _ in buckets], rooms, batch_size)
+        self.buckets = on_all(jax.device_put(tuple(data for _, data in buckets)), mesh)
+        self.mesh, self.facts = mesh, {}
+
+    @property
+    def example(self) -> Batch:
+        """A batch of one frame."""
+        return self.buckets[0].batch[:1]
 
     def choose(self, order: Int[np.ndarray, "steps batch"]) -> tuple[Chosen, ...]:
         """The frames of each step, bucket by bucket."""
-        chosen = []
-        for k in range(len(self.buckets)):
-            there = self._bucket[order] == k
-            first = np.argsort(~there, axis=1, kind="stable")
-            index = np.take_along_axis(np.where(there, self._number[order], 0), first, axis=1)
-            size = self._size(k, order.shape[1])
-            index = np.pad(index, ((0, 0), (0, -index.shape[1] % size)))
-            chosen.append(Chosen(index.reshape(len(order), -1, size), there.sum(axis=1)))
-        return tuple(chosen)
+        return self._shared(self._bucket[order], self._number[order], self.mesh)
 
-    def choose_shares(
-        self, order: Int[np.ndarray, "steps batch"], devices: int
-    ) -> tuple[Chosen, ...]:
-        """The same for the share of each device, on an axis after that over steps."""
-        shares = [self.choose(share) for share in np.split(order, devices, axis=1)]
-        return jax.tree.map(lambda *each: np.stack(each, axis=1), *shares)
+    def parts(self, orders: Int[np.ndarray, "members steps batch"]) -> Iterator[Part]:
+        """What the device computes at once; for several members with an axis in front."""
+        chosen = [self.choose(order) for order in orders]
+        if len(chosen) > 1:
+            chosen = [jax.tree.map(lambda *each: np.stack(each), *chosen)]
+        yield self.buckets, chosen[0], slice(None)
 
 
 def bucketed_gradient(

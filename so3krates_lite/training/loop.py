@@ -1,7 +1,7 @@
 """The training loop: an epoch is one call to the device.
 
-Data, weights and optimiser state live on the device; `lax.scan` runs over the steps of an epoch;
-the host only draws the order of frames, decides on learning rate and stopping, and writes the run
+Data, weights and optimiser state live on the device; `lax.scan` runs over the steps of an epoch, or
+of a part of one where the data come from disk (`stream`); the host only draws the order of frames, decides on learning rate and stopping, and writes the run
 folder. All of it follows from the seed and the epoch's number, so that a resumed run and an
 uninterrupted one give the same numbers.
 
@@ -30,6 +30,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from so3krates_lite.arrays import Scalar
 from so3krates_lite.config import ModelConfig, So3kratesConfig
+from so3krates_lite.datasets.on_disk import FramesOnDisk
 from so3krates_lite.datasets.splits import Split
 from so3krates_lite.energies import energy_and_forces, in_passes
 from so3krates_lite.ensemble import Ensemble, load_potential
@@ -63,6 +64,7 @@ from so3krates_lite.training.progress import Progress, Silent, progress_for_here
 from so3krates_lite.training.run import RunFolder
 from so3krates_lite.training.state import State, params_of, params_of_each, start_state
 from so3krates_lite.training.statistics import isolated_atoms
+from so3krates_lite.training.stream import StreamedSet
 
 VALIDATION_BATCH = 50
 
@@ -158,7 +160,7 @@ def _validate_each(params: dict, chunks: Labelled, config: ModelConfig) -> Error
 
 
 def train(
-    frames: Frames,
+    frames: Frames | FramesOnDisk,
     split: Split,
     *,
     model: ModelConfig | None = None,
@@ -173,7 +175,8 @@ def train(
     """Train a potential on ``frames[split.train]``, choosing the best on ``frames[split.valid]``.
 
     Args:
-        frames: with energies and forces
+        frames: with energies and forces; those on disk are read as they are needed, but validation
+            frames are held in memory
         split: which frames are for what; test frames are never touched here. Isolated atoms count
             as none of these where the energy shift is theirs
         model, settings: configurations; None: the defaults (or, with ``start``, its own model)
@@ -198,7 +201,7 @@ def train(
     settings = settings or TrainConfig()
     if start is not None:
         if not settings.refit_shift:
-            start.check_elements(frames.numbers)
+            start.check_elements(frames.elements)
         model = start.config
     model = model or So3kratesConfig()
     split.check(frames)
@@ -225,14 +228,20 @@ def _train(
 ) -> TrainResult:
     if mesh is not None and settings.members > 1:
         raise UserError("The members of an ensemble are trained on one device: leave devices out.")
-    training = frames[split.train]
+    streamed = isinstance(frames, FramesOnDisk)
+    if streamed and settings.members > 1:
+        raise UserError(
+            "Members of an ensemble each take the frames in an order of their own, which is not done "
+            "from disk: train them one after another, or load the frames."
+        )
+    training = frames.only(split.train) if streamed else frames[split.train]
     shift, scale = zero_and_scale(frames, training, settings, model, start)
     elements = frozenset(training.elements.tolist())
     if start is not None and not settings.refit_shift:  # the energy zero of the others holds on
         elements |= start.elements or frozenset()
     targets = Targets(model, shift, scale, dtype)
-    data = TrainingSet(training, targets, settings.batch_size)
-    buckets = on_all(data.buckets, mesh)
+    data = (StreamedSet if streamed else TrainingSet)(training, targets, settings.batch_size, mesh)
+    card = {**card, **data.facts}
     valid = validation_chunks(frames[split.valid], targets, VALIDATION_BATCH)
     steps = len(training) // data.batch_size
     schedule = jax.jit(jax.vmap(optimisation.schedule(settings, steps)))
@@ -245,7 +254,7 @@ def _train(
         Weights(settings.energy_weight, settings.forces_weight),
     )
 
-    first_of = first_params(start, seeds, data.buckets[0].batch[:1], model, dtype)
+    first_of = first_params(start, seeds, data.example, model, dtype)
     parts = trained_parts(first_of[0], settings.train_only)
     if run is not None and not resume:
         run.create(model, settings, split, card, start)  # only now: what was refused leaves nothing
@@ -289,21 +298,24 @@ def _train(
             epoch_begin = time.perf_counter()
             first = (epoch - 1) * steps
             common = np.asarray(schedule(first + np.arange(steps)), dtype)
-            chosen, rates = [], []
+            orders, rates = [], []
             for seed, of_member in zip(seeds, plateau_state, strict=True):
                 order = np.random.default_rng([seed, epoch]).permutation(len(training))
-                order = order[: steps * data.batch_size].reshape(steps, -1)
-                chosen.append(
-                    data.choose(order) if mesh is None else data.choose_shares(order, mesh.size)
-                )
+                orders.append(order[: steps * data.batch_size].reshape(steps, -1))
                 rates.append(common * dtype.type(of_member.scale))
+            of_all = np.stack(rates) if several else rates[0]
             run_epoch = _epoch_of_each if several else partial(_epoch, mesh=mesh)
-            inputs = jax.tree.map(lambda *a: np.stack(a), *zip(chosen, rates, strict=True))
-            if not several:
-                inputs = chosen[0], rates[0]
+            found = []
             try:
-                state, losses, norms = run_epoch(state, buckets, *inputs, hyper, model, parts)
-                losses, norms = np.atleast_2d(losses), np.atleast_2d(norms)
+                for buckets, chosen, some in data.parts(np.stack(orders)):
+                    now = of_all[..., some]
+                    state, *of_part = run_epoch(state, buckets, chosen, now, hyper, model, parts)
+                    found.append(of_part)
+                    jax.block_until_ready(found[-2:][0])  # so that few parts wait for the device
+                losses, norms = (
+                    np.concatenate([np.atleast_2d(a) for a in each], axis=1)
+                    for each in zip(*found, strict=True)
+                )
             except jax.errors.JaxRuntimeError as error:
                 if jax.process_count() == 1:
                     raise
