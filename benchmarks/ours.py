@@ -36,7 +36,7 @@ class Ours(JaxImplementation):
         labelled = Labelled(batch, energy, frames.forces.astype(np.float32), weight)
         self.data = jax.device_put(labelled)
         weights = Weights(settings.energy_weight, settings.forces_weight)
-        self.hyper = Hyper(settings.clip_norm, settings.ema_decay, weights)
+        self.hyper = Hyper(settings.clip_norm, settings.weight_decay, settings.ema_decay, weights)
         self.rates = np.full(self.steps_per_call, settings.learning_rate, np.float32)
         self.order = self.orders(len(frames), batch_size)
 

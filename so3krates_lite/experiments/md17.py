@@ -57,7 +57,12 @@ RECIPES = {
     "so3lr": Recipe(SO3LR, TrainConfig(epochs=450, batch_size=10, schedule="cosine")),
 }
 FINE_TUNING = TrainConfig(
-    epochs=200, batch_size=10, schedule="cosine", learning_rate=1e-3, refit_shift=True
+    epochs=200,
+    batch_size=10,
+    schedule="cosine",
+    learning_rate=1e-3,
+    weight_decay=0.0,
+    refit_shift=True,
 )
 HEAD_ONLY = ("head",)
 

@@ -30,6 +30,8 @@ class TrainConfig:
         schedule: "plateau" (factor ``plateau_factor`` after ``plateau_patience`` validations
             without improvement), "cosine" (a linear rise over the first 2 %, then down to 1 % over
             ``epochs``), "exponential" (factor 0.7 per 100,000 steps), "constant"
+        weight_decay: of Muon's matrices, which every step makes shorter by this share times the
+            rate; Adam has none
         clip_norm: largest global norm of a gradient
         ema_decay: of the running mean of the weights that is validated and kept; 0: none
         energy_weight: weight of the energies' mean squared error, in eV^2 divided by the square
@@ -59,6 +61,7 @@ class TrainConfig:
     schedule: Schedule = "plateau"
     plateau_factor: float = 0.5
     plateau_patience: int = 25
+    weight_decay: float = 0.02
     clip_norm: float = 1.0
     ema_decay: float = 0.999
     energy_weight: float = 0.01
@@ -89,7 +92,7 @@ class TrainConfig:
             self.max_minutes,
             "more than 0, or None",
         )
-        for name in ("energy_weight", "forces_weight", "stop_patience", "seed"):
+        for name in ("weight_decay", "energy_weight", "forces_weight", "stop_patience", "seed"):
             value = getattr(self, name)
             require(0 <= value < math.inf, name, value, "a finite number, 0 or more")
         require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "at least 0 and below 1")
@@ -117,4 +120,5 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
-        return cls(**known_fields(cls, values, "training configuration"))
+        # runs that were begun before there was decay go on without
+        return cls(**{"weight_decay": 0.0, **known_fields(cls, values, "training configuration")})

@@ -87,6 +87,7 @@ class Hyper(struct.PyTreeNode):
     __no_type_check__ = True  # as of `PairList`
 
     clip_norm: Scalar
+    weight_decay: Scalar
     ema_decay: Scalar
     weights: Weights
 
@@ -120,7 +121,9 @@ def _epoch(
     def step(state: State, inputs):
         of_step, learning_rate = inputs
         loss, gradient = loss_and_gradient(state.params, of_step)
-        state, norm = state.moved(gradient, learning_rate, hyper.clip_norm, hyper.ema_decay)
+        state, norm = state.moved(
+            gradient, learning_rate, hyper.clip_norm, hyper.weight_decay, hyper.ema_decay
+        )
         return state, (loss, norm)
 
     state, (losses, norms) = jax.lax.scan(step, state, (chosen, learning_rates))
@@ -250,6 +253,7 @@ def _train(
     seeds = [settings.seed + k for k in range(settings.members)]
     hyper = Hyper(
         settings.clip_norm,
+        settings.weight_decay,
         settings.ema_decay,
         Weights(settings.energy_weight, settings.forces_weight),
     )

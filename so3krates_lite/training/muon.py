@@ -7,6 +7,10 @@ along U V^T: as far in every direction. To have that without singular values, a 
 and so a function of S alone is applied five times, which drives every singular value to about 1
 (Newton-Schulz); that takes only products of matrices.
 
+Since every step has the same length, however small the gradient, what no gradient holds back walks
+at random, and matrices grow: tenfold in 27,000 steps at 0.008, after which one step threw a network
+of six layers off. So each step makes them a little shorter, too (weight decay).
+
 It is for kernels: biases, tables of elements and the last layer, whose kernel is one column, are
 left to Adam. A kernel with an axis of layers or heads is a stack of matrices, each on its own.
 
@@ -23,6 +27,8 @@ import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
+
+from so3krates_lite.arrays import Scalar
 
 MOMENTUM = 0.95
 ITERATIONS = 5
@@ -66,7 +72,9 @@ class MuonState(NamedTuple):
     adam: optax.OptState
 
 
-def scale_by_muon(matrices: Matrices, size: int) -> optax.GradientTransformation:
+def scale_by_muon(
+    matrices: Matrices, size: int, weight_decay: Scalar
+) -> optax.GradientTransformation:
     """Muon for a vector whose first ``size`` numbers are matrices, and Adam for what follows.
 
     Both look one step ahead, as Nesterov: they go along what the mean of gradients would be after
@@ -75,6 +83,7 @@ def scale_by_muon(matrices: Matrices, size: int) -> optax.GradientTransformation
     Args:
         matrices: how many, of how many rows and columns, stand one after another
         size: with the filling after them
+        weight_decay: share of the matrices that is added to the step
     """
     adam = optax.scale_by_adam(nesterov=True)
 
@@ -82,7 +91,7 @@ def scale_by_muon(matrices: Matrices, size: int) -> optax.GradientTransformation
         momentum, rest = jnp.zeros_like(weights[:size]), weights[size:]
         return MuonState(jnp.zeros([], jnp.int32), momentum, adam.init(rest))
 
-    def update(gradient: Vector, state: MuonState, params=None) -> tuple[Vector, MuonState]:
+    def update(gradient: Vector, state: MuonState, params: Vector) -> tuple[Vector, MuonState]:
         slope, rest = gradient[:size], gradient[size:]
         count = optax.safe_increment(state.count)
         momentum = optax.tree.update_moment(slope, state.momentum, MOMENTUM, 1)
@@ -95,7 +104,7 @@ def scale_by_muon(matrices: Matrices, size: int) -> optax.GradientTransformation
             # a matrix of orthogonal rows has entries of this size
             scale = RMS * math.sqrt(max(shape[1:]))
             direction = scale * orthogonalised(ahead[begin:end].reshape(shape))
-            directions.append(direction.reshape(-1))
+            directions.append(direction.reshape(-1) + weight_decay * params[begin:end])
             begin = end
         rest, adam_state = adam.update(rest, state.adam)
         directions += [jnp.zeros_like(slope[begin:]), ADAM_SHARE * rest]

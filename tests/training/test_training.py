@@ -127,7 +127,7 @@ def test_one_vector_is_moved_as_its_leaves_are():
             params = jax.tree.map(lambda p, d: p - rate * d, params, direction)
             kept = min(decay, (1 + int(state.step)) / (10 + int(state.step)))
             mean = jax.tree.map(lambda m, p, kept=kept: kept * m + (1 - kept) * p, mean, params)
-            state, norm = moved(state, gradient, jnp.asarray(rate), clip_norm, decay)
+            state, norm = moved(state, gradient, jnp.asarray(rate), clip_norm, 0.3, decay)
             assert norm == pytest.approx(float(optax.tree.norm(gradient)), rel=1e-13)
         for expected, found in ((params, params_of(state, False)), (mean, params_of(state, True))):
             jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-12), found, expected)
@@ -179,6 +179,7 @@ def test_each_matrix_of_a_stack_is_moved_on_its_own():
                 adam_learning_rate=0.3 * rate,
                 muon_weight_dimension_numbers=kinds,
                 consistent_rms=0.2,
+                weight_decay=0.3,
             )
             chain = optax.chain(optax.clip_by_global_norm(clip_norm), muon)
             theirs = chain.init(ours) if step == 0 else theirs
@@ -187,7 +188,7 @@ def test_each_matrix_of_a_stack_is_moved_on_its_own():
             ours = optax.apply_updates(ours, update)
             kept = min(decay, (1 + step) / (10 + step))
             mean = jax.tree.map(lambda m, p, kept=kept: kept * m + (1 - kept) * p, mean, ours)
-            state, norm = moved(state, gradient, jnp.asarray(rate), clip_norm, decay)
+            state, norm = moved(state, gradient, jnp.asarray(rate), clip_norm, 0.3, decay)
             assert norm == pytest.approx(float(optax.tree.norm(gradient)), rel=1e-13)
         for expected, found in ((ours, params_of(state, False)), (mean, params_of(state, True))):
             close = partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-12)
