@@ -53,7 +53,7 @@ class ElectronEmbedding(nn.Module):
         k, v = table("key", 2)[sign], table("value", 2)[sign]
         affinity = jax.nn.softplus(jnp.einsum("gaf,gf->ga", q_i, k) / math.sqrt(F))
         affinity = jnp.where(batch.atom_mask, affinity, 0)
-        a_i = psi[:, None] * affinity / affinity.sum(axis=1, keepdims=True)
+        a_i = psi[:, None] * affinity / batch.total(affinity)[:, None]
         share = (a_i[..., None] * v[:, None]).reshape(-1, F)
         inputs = nn.silu(share) if residual else share
         hidden = nn.silu(nn.Dense(F, use_bias=False, name="hidden")(inputs))

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import cache, partial, wraps
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from so3krates_lite.arrays import AnyArray
@@ -23,6 +24,7 @@ from so3krates_lite.model import So3krates
 from so3krates_lite.passes import Collect, collect_at_once, collect_for_reverse, map_in_passes
 from so3krates_lite.record.attention_record import AttentionRecord
 from so3krates_lite.record.from_network import of_geomatt, of_so3krates
+from so3krates_lite.runtime.devices import AXIS, EVERYWHERE, SHARED
 from so3krates_lite.runtime.settings import Compiled
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.structures.graph import Batch, PairVectors, pair_vectors
@@ -159,3 +161,23 @@ def in_passes(function: Callable) -> Callable:
         return map_in_passes(lambda part: function(params, part, config), batch)
 
     return passes
+
+
+@cache
+def on_devices(function: Callable, mesh: Mesh) -> Compiled:
+    """`energy_and_forces`, or with stress, of one structure that the devices of ``mesh`` share, see
+    `structures.sharing`: forces on the atoms of each device, the rest of the whole structure."""
+
+    def on_all(params: dict, batch: Batch, config: ModelConfig) -> tuple[Array, ...]:
+        def on_one(params: dict, batch: Batch) -> tuple[Array, Array, list[Array]]:
+            # of its atoms' energies; what those of others owe to its atoms comes by itself
+            energy, forces, *stress = function(params, batch, config)
+            energy, stress = jax.lax.psum((energy, stress), AXIS)
+            return energy, forces, stress
+
+        specs = {"in_specs": (EVERYWHERE, SHARED), "out_specs": (EVERYWHERE, SHARED, EVERYWHERE)}
+        shared = jax.shard_map(on_one, mesh=mesh, check_vma=False, **specs)
+        energy, forces, stress = shared(params, batch)
+        return energy, forces, *stress
+
+    return Compiled(on_all, static_argnames="config")

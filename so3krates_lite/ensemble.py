@@ -134,7 +134,7 @@ class Ensemble(Potential):
 
     def predict_members(self, batch: Batch, stress: bool = False) -> tuple[np.ndarray, ...]:
         """As `predict_batch`, of each member on a leading axis."""
-        program = self.program(stress)
+        program = self.program(stress, batch.mesh)
         return tuple(v * self.energy_scale for v in self._of_each(program, batch))
 
     def found_in(self, batch: Batch, stress: bool = False) -> dict[str, np.ndarray]:

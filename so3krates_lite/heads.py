@@ -48,8 +48,9 @@ class PartialCharges(nn.Module):
         shift = self.param("element_shift", nn.initializers.zeros, (N_ELEMENTS,), x.dtype)
         charges = _number(x).reshape(batch.numbers.shape)
         charges = jnp.where(batch.atom_mask, charges + shift[batch.numbers], 0)
-        missing = batch.total_charge - charges.sum(axis=1)
-        share = missing / jnp.maximum(batch.atom_mask.sum(axis=1), 1).astype(x.dtype)
+        missing = batch.total_charge - batch.total(charges)
+        atoms = batch.total(jnp.asarray(batch.atom_mask, x.dtype))
+        share = missing / jnp.maximum(atoms, 1)
         return jnp.where(batch.atom_mask, charges + share[:, None], 0)
 
 

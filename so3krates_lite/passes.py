@@ -107,13 +107,21 @@ def collect_for_forward(
     return _collect(_in_passes_forward, messages, parameters, atoms, of_pairs, pairs)
 
 
-def _collect(in_passes: Callable, messages: Messages, *inputs: Any) -> Tree:
-    number = len(inputs[-1].first)
+def _collect(
+    in_passes: Callable,
+    messages: Messages,
+    parameters: Any,
+    atoms: Tree,
+    of_pairs: Any,
+    pairs: Pairs,
+) -> Tree:
+    number = len(pairs.first)
     size = pairs_per_pass(number)
     if size == number:
-        return collect_at_once(messages, *inputs)
+        return collect_at_once(messages, parameters, atoms, of_pairs, pairs)
+    found = in_passes(messages, size, parameters, pairs.reached(atoms), of_pairs, pairs.alone)
     # kept for the reverse sweep, which else would go through the passes once more
-    return checkpoint_name(in_passes(messages, size, *inputs), "collected")
+    return checkpoint_name(pairs.returned(found), "collected")
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))

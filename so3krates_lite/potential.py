@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from os import PathLike
@@ -20,6 +20,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Num
 
 from so3krates_lite.config import ModelConfig
@@ -33,6 +34,7 @@ from so3krates_lite.energies import (
     in_passes,
     initialise,
     network,
+    on_devices,
 )
 from so3krates_lite.errors import UserError
 from so3krates_lite.model import count_parameters
@@ -41,16 +43,21 @@ from so3krates_lite.physics.properties import Properties
 from so3krates_lite.record.attention_record import AttentionRecord
 from so3krates_lite.record.from_network import joined
 from so3krates_lite.runtime import files
+from so3krates_lite.runtime.devices import Number, row_of
 from so3krates_lite.runtime.settings import Compiled, precision_context, precision_of
-from so3krates_lite.structures.batching import NEUTRAL, electrons_read, make_batch
-from so3krates_lite.structures.buckets import bucketed_batches, in_parts
+from so3krates_lite.structures.batching import NEUTRAL, PairLists, electrons_read, make_batch
+from so3krates_lite.structures.buckets import Index, bucketed_batches, in_parts
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.structures.graph import Batch, PairVectors, pair_vectors
+from so3krates_lite.structures.sharing import check_shared, share_out
 
 log = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 
+
+# which structures, and what is found of them by name
+Found = Iterator[tuple[Index, dict[str, np.ndarray]]]
 
 _energy_and_forces = Compiled(in_passes(energy_and_forces), static_argnames="config")
 _energy_forces_and_stress = Compiled(in_passes(energy_forces_and_stress), static_argnames="config")
@@ -287,11 +294,15 @@ class Potential:
 
     def predict_batch(self, batch: Batch, stress: bool = False) -> tuple[np.ndarray, ...]:
         """Energy without shifts, forces and (if asked) stress of a batch, in eV and Å, float64."""
-        return tuple(v * self.energy_scale for v in self.computed(self.program(stress), batch))
+        program = self.program(stress, batch.mesh)
+        return tuple(v * self.energy_scale for v in self.computed(program, batch))
 
     @staticmethod
-    def program(stress: bool) -> Compiled:
-        """What computes energies and forces, and stress if asked."""
+    def program(stress: bool, mesh: Mesh | None = None) -> Compiled:
+        """What computes energies and forces, and stress if asked; on a mesh that of one structure
+        which its devices share."""
+        if mesh is not None:
+            return on_devices(energy_forces_and_stress if stress else energy_and_forces, mesh)
         return _energy_forces_and_stress if stress else _energy_and_forces
 
     def found_in(self, batch: Batch, stress: bool = False) -> dict[str, np.ndarray]:
@@ -310,12 +321,16 @@ class Potential:
         batch_size: int = 64,
         stress: bool = False,
         allow_unknown_elements: bool = False,
+        devices: Number = 1,
     ) -> Prediction:
         """Energies, forces and optionally stresses of ``frames``, in their order.
 
         Structures of like size are computed together, padded to one shape, and a short set is
         filled up to a power of two, so that few compilations serve sets of any length.
         Elements that the training data did not hold are refused, unless allowed.
+
+        Where several ``devices`` (a number, or "all") are to be used, they share each structure,
+        one after another: for structures too large for one, see docs/scale.md.
         """
         if not allow_unknown_elements:
             self.check_elements(frames.numbers)
@@ -324,24 +339,39 @@ class Potential:
         self.note_assumed(frames)
         energy, forces = np.zeros(len(frames)), np.zeros(frames.positions.shape)
         values = {"energy": energy, "forces": forces}
-        batches = bucketed_batches(frames, self.config, spare=True, dtype=self.dtype)
-        flat = [k for index, batch in batches for k in index[np.linalg.det(batch.cell) == 0]]
-        if stress and flat:
-            raise UserError(
-                f"stress needs periodic cells with a volume: frame {min(flat)} has none."
-            )
-        for index, batch in batches:
-            atoms = batch.numbers.shape[1]
-            size = min(batch_size, 1 << (len(index) - 1).bit_length())
-            for part, chosen in in_parts(index, size):
-                for name, found in self.found_in(batch[chosen], stress).items():
-                    of_atoms = name.startswith("forces")
-                    shape = forces.shape if of_atoms else (len(frames), *found.shape[1:])
-                    whole = values.setdefault(name, np.zeros(shape))
-                    whole[(part, slice(atoms)) if of_atoms else part] = found[: len(part)]
+        if stress and len(flat := np.flatnonzero(~frames.has_volume)):
+            raise UserError(f"stress needs periodic cells with a volume: frame {flat[0]} has none.")
+        mesh = row_of(devices)
+        if mesh is None:
+            parts = self._found_in_batches(frames, batch_size, stress)
+        else:
+            parts = self._found_on_devices(frames, mesh, stress)
+        for index, part in parts:
+            for name, found in part.items():
+                of_atoms = name.startswith("forces")
+                shape = forces.shape if of_atoms else (len(frames), *found.shape[1:])
+                whole = values.setdefault(name, np.zeros(shape))
+                whole[(index, slice(found.shape[1])) if of_atoms else index] = found[: len(index)]
         energy += self.shift(frames)
         deviations = {name: values.pop(name, None) for name in ("energy_std", "forces_std")}
         return Prediction(**values).with_deviations(**deviations)
+
+    def _found_in_batches(self, frames: Frames, batch_size: int, stress: bool) -> Found:
+        """Structures of each batch, and what is found, its last structures filling it up."""
+        for index, batch in bucketed_batches(frames, self.config, spare=True, dtype=self.dtype):
+            size = min(batch_size, 1 << (len(index) - 1).bit_length())
+            for part, chosen in in_parts(index, size):
+                yield part, self.found_in(batch[chosen], stress)
+
+    def _found_on_devices(self, frames: Frames, mesh: Mesh, stress: bool) -> Found:
+        """Each structure, and what the devices of ``mesh`` find together."""
+        check_shared(self.config)
+        for k in range(len(frames)):
+            frame, index = frames[k : k + 1].trimmed(), np.array([k])
+            lists = PairLists.of(frames, self.config, index=index)
+            batch = make_batch(frame, self.config, dtype=self.dtype, lists=lists)
+            shares = share_out(batch, frame, mesh)
+            yield index, shares.whole(self.found_in(shares.batch, stress))
 
     def attention(self, frames: Frames, *, allow_unknown_elements: bool = False) -> AttentionRecord:
         """What every layer, head and degree attended to, for a frame or a trajectory.

@@ -187,6 +187,11 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def devices(text: str) -> int | str:
+    """How many devices, or all of them."""
+    return text if text == "all" else positive(text)
+
+
 def seed_number(text: str) -> int:
     """A whole number from 0 upwards."""
     if not text.isdecimal():

@@ -16,6 +16,7 @@ from so3krates_lite.cli.options import (
     MODEL_HELP,
     add_loading,
     command,
+    devices,
     documented,
     folder_to_write,
     load_data_or_stream,
@@ -216,8 +217,3 @@ def _join(options: argparse.Namespace) -> None:
     from so3krates_lite.training.devices import join
 
     join(options.coordinator, options.processes, options.process)
-
-
-def devices(text: str) -> int | str:
-    """How many devices, or all of them."""
-    return text if text == "all" else positive(text)

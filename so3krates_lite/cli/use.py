@@ -12,6 +12,7 @@ from so3krates_lite.cli.options import (
     add_loading,
     add_model_and_data,
     command,
+    devices,
     file_to_write,
     folder_to_write,
     load_data,
@@ -121,6 +122,9 @@ def add_predict(commands) -> None:
     parser.add_argument("--out", type=file_to_write, required=True, help="file to write")
     parser.add_argument("--stress", action="store_true", help="stress too (periodic structures)")
     parser.add_argument("--prefix", default=PREFIX, help=f"of the predictions' names [{PREFIX}]")
+    parser.add_argument(
+        "--devices", type=devices, default=1, help='that share each structure, or "all" [1]'
+    )
     add_loading(parser)
 
 
@@ -132,7 +136,7 @@ def _predict(options: argparse.Namespace) -> None:
     check_form(options.out)
     potential = load_model(options)
     frames, given = load_data_with_structures(options)
-    prediction = potential.predict(frames, stress=options.stress)
+    prediction = potential.predict(frames, stress=options.stress, devices=options.devices)
     more = predicted.of_atoms_and_terms(potential, frames)
     labelled = predicted.has_labels(frames)
     if options.out.suffix == ".npz":

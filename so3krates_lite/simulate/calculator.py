@@ -30,10 +30,12 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 from so3krates_lite.ensemble import Ensemble, load_potential
 from so3krates_lite.errors import UserError, require
 from so3krates_lite.potential import Potential
+from so3krates_lite.runtime.devices import Number, row_of
 from so3krates_lite.runtime.settings import precision_context
 from so3krates_lite.structures.batching import NEUTRAL, electrons_read, make_batch, room_for_pairs
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.structures.graph import Batch, PairList
+from so3krates_lite.structures.sharing import Shares, check_shared, share_out
 from so3krates_lite.structures.stated import INFO_KEYS, VOIGT, checked_number, told
 
 if TYPE_CHECKING:
@@ -78,6 +80,8 @@ class So3kratesCalculator(Calculator):
             structure states is warned of, once
         long_cutoff: reach of electrostatics and dispersion, in Å, for potentials that have them;
             None: the potential's own
+        devices: how many share the structure, or "all", for energy, forces and stress: where it is
+            too large for one, see docs/scale.md
 
     Raises:
         UserError: an argument is not possible, or (when a property is asked for) the structure
@@ -105,6 +109,7 @@ class So3kratesCalculator(Calculator):
         total_charge: float | None = None,
         spin_multiplicity: int | None = None,
         long_cutoff: float | None = None,
+        devices: Number = 1,
         **kwargs: Any,
     ) -> None:
         require(bool(np.isfinite(skin) and skin >= 0), "skin", skin, "a length in Å, 0 or more")
@@ -118,6 +123,9 @@ class So3kratesCalculator(Calculator):
         if isinstance(potential, Ensemble):
             own = [*self.implemented_properties, "energy_std", "forces_std"]
             self.implemented_properties = own  # type: ignore[misc]
+        self._mesh = row_of(devices)
+        if self._mesh is not None:
+            check_shared(potential.config)
         self.potential = potential.astype(precision)
         self._dtype = self.potential.dtype
         # so far an atom may move until its displacement is rounded by more than that
@@ -149,6 +157,7 @@ class So3kratesCalculator(Calculator):
 
     def _forget(self) -> None:
         self._batch: Batch | None = None
+        self._shares: Shares | None = None  # of the batch, where several devices share it
         self._positions: Any = None
         self._cell: Any = None
         self._numbers: Any = None
@@ -211,7 +220,12 @@ class So3kratesCalculator(Calculator):
         # plain numpy: the compiled function takes it along with less ado than a separate transfer
         moved = (atoms.positions - self._positions)[None].astype(self._dtype)
         batch = dataclasses.replace(self._batch, displacement=moved)
-        found = {k: v[0] for k, v in self.potential.found_in(batch, stress=periodic).items()}
+        if self._shares is None:
+            found = self.potential.found_in(batch, stress=periodic)
+        else:
+            shared = self.potential.found_in(self._shares.moved(moved[0]), stress=periodic)
+            found = self._shares.whole(shared)
+        found = {k: v[0] for k, v in found.items()}
         if periodic:
             found["stress"] = found["stress"][VOIGT]
         energy = float(found["energy"]) + self._shift
@@ -281,8 +295,12 @@ class So3kratesCalculator(Calculator):
         roomy: dict[str, Any] = {
             name: self._with_room(name, lists[name], len(atoms), periodic) for name in lists
         }
-        with precision_context(self._dtype):
-            self._batch = jax.device_put(dataclasses.replace(batch, **roomy))
+        self._batch = dataclasses.replace(batch, **roomy)
+        if self._mesh is None:
+            with precision_context(self._dtype):
+                self._batch = jax.device_put(self._batch)
+        else:
+            self._shares = share_out(batch, frames, self._mesh)
         self._numbers, self._positions = atoms.numbers.copy(), atoms.positions.copy()
         self._cell, self._pbc = atoms.cell.array.copy(), atoms.pbc.copy()
         self._electrons = electrons

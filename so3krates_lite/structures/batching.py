@@ -35,15 +35,23 @@ class PairLists:
     far: list[tuple[np.ndarray, np.ndarray, np.ndarray]] | None
 
     @classmethod
-    def of(cls, frames: Frames, config: ModelConfig, skin: float = 0.0) -> PairLists:
-        """The pairs that a model of this configuration reads, and those up to ``skin`` further."""
+    def of(
+        cls,
+        frames: Frames,
+        config: ModelConfig,
+        skin: float = 0.0,
+        index: Int[np.ndarray, "structures"] | None = None,
+    ) -> PairLists:
+        """The pairs that a model of this configuration reads, and those up to ``skin`` further; of
+        the structures ``index``, None: of all."""
+        structures = range(len(frames)) if index is None else index.tolist()
 
         def listed(cutoff: float) -> list[tuple]:
-            return [_pairs_of(frames, k, cutoff) for k in range(len(frames))]
+            return [_pairs_of(frames, k, cutoff) for k in structures]
 
         local, far = listed(config.cutoff + skin), None
         if config.physics:
-            for k, pairs in enumerate(local):
+            for k, pairs in zip(structures, local, strict=True):
                 _check_apart(k, *pairs)
         if config.reads_far_pairs:
             far = listed((config.long_cutoff or math.inf) + skin)

@@ -138,6 +138,13 @@ class Frames:
         """Whether any frame repeats along any lattice vector."""
         return self.pbc is not None and bool(self.pbc.any())
 
+    @property
+    def has_volume(self) -> Bool[np.ndarray, "frames"]:
+        """Whether each frame repeats, and has a cell with a volume."""
+        if self.cell is None or self.pbc is None:
+            return np.zeros(len(self), bool)
+        return self.pbc.any(axis=1) & (np.linalg.det(self.cell) != 0)
+
     def lacking(self, name: str) -> str:
         """Why the field `name` is None, in brackets behind a sentence; empty if it was never there.
 

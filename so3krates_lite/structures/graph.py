@@ -11,6 +11,10 @@ it; in a spherical neighbourhood, which of them interact is decided in SPHC spac
 Molecules of different size share a batch by padding. A padded atom has atomic number 0; a padded
 pair has ``mask`` False and is given a length of twice the cutoff, where every coefficient is zero.
 Nothing else of a model with a cutoff needs to know about padding.
+
+One large structure may be cut for several devices (`sharing`). Each then has a batch of one
+structure, its own atoms and pairs; what its pairs read of atoms of others is sent, and so is what
+they add to them. Only `Pairs`, and sums over all atoms (`Batch.total`), need to know about that.
 """
 
 from __future__ import annotations
@@ -21,10 +25,12 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Bool, Float, Int
+from jax.sharding import Mesh
+from jaxtyping import Array, Bool, Float, Int, Num
 
 from so3krates_lite.arrays import AnyArray
 from so3krates_lite.config import ModelConfig
+from so3krates_lite.runtime.devices import AXIS
 
 Tree = TypeVar("Tree")
 
@@ -38,6 +44,10 @@ class PairList:
 
     ``vector`` (Å) leads from the first atom to the second, or to its periodic image, as they stood
     when the pairs were listed.
+
+    Where several devices share a structure, ``sent`` are the atoms of this one that pairs of each
+    of the others reach; 0 fills them up. What this one is sent stands behind its own atoms, device
+    after device, and ``first`` and ``second`` count that, too.
     """
 
     __no_type_check__ = True  # of the constructor: JAX makes trees of this with all sorts of leaves
@@ -46,6 +56,7 @@ class PairList:
     second: Int[AnyArray, "graphs pairs"]
     vector: Float[AnyArray, "graphs pairs 3"]
     mask: Bool[AnyArray, "graphs pairs"]
+    sent: Int[AnyArray, "graphs devices sent"] | None = None
 
     @property
     def room(self) -> int:
@@ -108,16 +119,30 @@ class Batch:
         """Places for pairs per structure, those of both lists."""
         return self.local.room + (self.far.room if self.far else 0)
 
+    @property
+    def mesh(self) -> Mesh | None:
+        """Of the devices that share its structure, if it lies on several."""
+        return None if self.local.sent is None else self.local.sent.sharding.mesh
+
+    def total(self, values: Num[Array, "graphs atoms"]) -> Num[Array, "graphs"]:
+        """The sum over the atoms of each structure, those on other devices included."""
+        total = values.sum(axis=1)
+        return total if self.local.sent is None else jax.lax.psum(total, AXIS)
+
 
 @struct.dataclass
 class Pairs:
-    """The undirected pairs of a batch, its structures laid end to end."""
+    """The undirected pairs of a batch, its structures laid end to end.
+
+    Of a structure that several devices share these are one device's; ``sent`` as of `PairList`.
+    """
 
     __no_type_check__ = True  # as of `PairList`
 
     first: Int[AnyArray, "pairs"]
     second: Int[AnyArray, "pairs"]
-    n_atoms: int = struct.field(pytree_node=False)
+    n_atoms: int = struct.field(pytree_node=False)  # of this device
+    sent: Int[AnyArray, "devices sent"] | None = None
 
     @classmethod
     def of(cls, listed: PairList, batch: Batch) -> Pairs:
@@ -127,10 +152,48 @@ class Pairs:
             (listed.first + start).reshape(-1),
             (listed.second + start).reshape(-1),
             graphs * atoms,
+            None if listed.sent is None else listed.sent[0],
         )
+
+    @property
+    def alone(self) -> Pairs:
+        """The same as if all atoms that they reach were on this device."""
+        if self.sent is None:
+            return self
+        return Pairs(self.first, self.second, self.n_atoms + self.sent.size)
+
+    def reached(self, values: Tree) -> Tree:
+        """Arrays over atoms, and behind them what other devices have sent of theirs."""
+        if self.sent is None:
+            return values
+
+        def with_others(own: Array) -> Array:
+            others = jax.lax.all_to_all(own[self.sent], AXIS, 0, 0, tiled=True)
+            return jnp.concatenate([own, others.reshape(-1, *own.shape[1:])])
+
+        return jax.tree.map(with_others, values)
+
+    def returned(self, sums: Tree, take: str = "add") -> Tree:
+        """The other way: what was found for atoms of other devices joins what these have found.
+
+        Args:
+            sums: arrays over atoms and, behind them, those of others
+            take: "add", or "max" for the largest
+        """
+        if self.sent is None:
+            return sums
+
+        def joined(found: Array) -> Array:
+            own, others = found[: self.n_atoms], found[self.n_atoms :]
+            others = others.reshape(*self.sent.shape, *found.shape[1:])
+            back = jax.lax.all_to_all(others, AXIS, 0, 0, tiled=True)
+            return getattr(own.at[self.sent], take)(back)
+
+        return jax.tree.map(joined, sums)
 
     def ends(self, values: Tree) -> tuple[Tree, Tree]:
         """Arrays over atoms, as they are at each pair's first and at its second atom."""
+        values = self.reached(values)
         first = jax.tree.map(lambda value: value[self.first], values)
         return first, jax.tree.map(lambda value: value[self.second], values)
 
@@ -147,12 +210,14 @@ class Pairs:
     ) -> Float[Array, "atoms *any"]:
         """Add up, for every atom, what its pairs bring it."""
         index = jnp.concatenate([self.first, self.second])
-        return jax.ops.segment_sum(jnp.concatenate([to_first, to_second]), index, self.n_atoms)
+        values = jnp.concatenate([to_first, to_second])
+        return self.returned(jax.ops.segment_sum(values, index, self.alone.n_atoms))
 
     def largest(self, value: Float[Array, "pairs"]) -> Float[Array, "atoms"]:
         """For every atom the largest ``value`` of its pairs; -inf for an atom without any."""
         index = jnp.concatenate([self.first, self.second])
-        return jax.ops.segment_max(jnp.concatenate([value, value]), index, self.n_atoms)
+        values = jnp.concatenate([value, value])
+        return self.returned(jax.ops.segment_max(values, index, self.alone.n_atoms), "max")
 
 
 def pair_vectors(batch: Batch, config: ModelConfig) -> PairVectors:
@@ -160,7 +225,10 @@ def pair_vectors(batch: Batch, config: ModelConfig) -> PairVectors:
     take = jax.vmap(lambda moved, index: moved[index])
 
     def vectors(listed: PairList, cutoff: float) -> Float[Array, "graphs pairs 3"]:
-        moved = take(batch.displacement, listed.second) - take(batch.displacement, listed.first)
+        displacement = batch.displacement
+        if listed.sent is not None:  # a batch of one structure
+            displacement = Pairs.of(listed, batch).reached(displacement[0])[None]
+        moved = take(displacement, listed.second) - take(displacement, listed.first)
         vector = listed.vector + moved
         length = 2 * cutoff if math.isfinite(cutoff) else 1.0
         outside = jnp.asarray([0.0, 0.0, length], vector.dtype)

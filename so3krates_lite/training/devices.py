@@ -4,29 +4,24 @@ The weights are the same everywhere. Of a step's frames each device gets as many
 computes the gradient of its share, and all add up what they have found; so the numbers are those of
 one device, to rounding. Devices may be in one machine or in several: then one process runs on each
 machine, all of them do the same, and the first one writes (`join`).
-
-A processor's cores are one device to JAX. They can be made many, for a test of all this without a
-second device, by the environment variable XLA_FLAGS=--xla_force_host_platform_device_count=4.
 """
 
 from __future__ import annotations
 
 import socket
 import time
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding
 
 from so3krates_lite.errors import UserError, require
+from so3krates_lite.runtime.devices import EVERYWHERE, Number, row_of
 
 Tree = TypeVar("Tree")
-Number = int | Literal["all"]
 
-AXIS = "devices"
 HEARTBEAT_S = 30  # after which a process that says nothing is taken as lost
-EVERYWHERE, SHARED = PartitionSpec(), PartitionSpec(AXIS)
 
 
 def mesh_of(number: Number, batch_size: int) -> Mesh | None:
@@ -39,26 +34,14 @@ def mesh_of(number: Number, batch_size: int) -> Mesh | None:
     Raises:
         UserError: there are not so many, or the batch cannot be shared evenly
     """
-    there = jax.devices()
-    whole = isinstance(number, int | np.integer) and not isinstance(number, bool) and number > 0
-    require(number == "all" or whole, "devices", number, 'a whole number above 0, or "all"')
-    number = len(there) if number == "all" else int(number)
-    if number > len(there):
-        raise UserError(
-            f"devices = {number}, but JAX finds {len(there)} ({there[0].platform}): ask for fewer, "
-            f'or for "all".'
-        )
-    if jax.process_count() > 1 and number != len(there):
-        raise UserError(
-            f"devices = {number}, but {jax.process_count()} processes take part with "
-            f'{len(there)} devices in all: pass "all".'
-        )
+    mesh = row_of(number)
+    number = 1 if mesh is None else mesh.size
     if batch_size % number:
         raise UserError(
             f"A batch of {batch_size} frames cannot be shared evenly by {number} devices: take a "
             f"batch_size that is a multiple of {number}, or fewer devices."
         )
-    return Mesh(np.array(there[:number]), (AXIS,)) if number > 1 else None
+    return mesh
 
 
 def on_all(tree: Tree, mesh: Mesh | None) -> Tree:

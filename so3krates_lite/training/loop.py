@@ -36,6 +36,7 @@ from so3krates_lite.energies import energy_and_forces, in_passes
 from so3krates_lite.ensemble import Ensemble, load_potential
 from so3krates_lite.errors import UserError
 from so3krates_lite.potential import Potential
+from so3krates_lite.runtime.devices import AXIS, EVERYWHERE, SHARED, Number
 from so3krates_lite.runtime.settings import Compiled, hardware, precision_context, precision_of
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.training import optimiser as optimisation
@@ -49,16 +50,7 @@ from so3krates_lite.training.data import (
     bucketed_gradient,
     validation_chunks,
 )
-from so3krates_lite.training.devices import (
-    AXIS,
-    EVERYWHERE,
-    SHARED,
-    Number,
-    is_first,
-    mesh_of,
-    on_all,
-    partner_lost,
-)
+from so3krates_lite.training.devices import is_first, mesh_of, on_all, partner_lost
 from so3krates_lite.training.objective import Errors, Labelled, Weights, errors, loss_of
 from so3krates_lite.training.progress import Progress, Silent, progress_for_here
 from so3krates_lite.training.run import RunFolder
