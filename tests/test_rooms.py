@@ -26,7 +26,7 @@ FLOORS = (
     {"potential"},
     {"ensemble"},
     {"interpret", "simulate", "training", "report", "published"},
-    {"experiments", "explorer"},
+    {"engines", "experiments", "explorer"},
     {"lessons"},
     {"cli"},
 )

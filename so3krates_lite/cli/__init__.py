@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from so3krates_lite import __version__
 from so3krates_lite.cli.data import add_data
+from so3krates_lite.cli.engines import add_export, add_serve
 from so3krates_lite.cli.experiment import add_experiment
 from so3krates_lite.cli.explore import add_explore
 from so3krates_lite.cli.interpret import add_faithfulness
@@ -97,6 +98,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_md(commands)
     add_stability(commands)
     add_spectrum(commands)
+    add_serve(commands)
+    add_export(commands)
     add_faithfulness(commands)
     add_experiment(commands)
     add_data(commands)

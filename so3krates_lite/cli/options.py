@@ -115,6 +115,13 @@ def load_data(options: argparse.Namespace) -> Frames:
     return load_data_with_structures(options)[0]
 
 
+def first_structure(frames: Frames) -> Atoms:
+    """The first one, without its labels."""
+    (atoms,) = frames[:1].to_atoms()
+    atoms.calc = None
+    return atoms
+
+
 def load_data_with_structures(
     options: argparse.Namespace,
 ) -> tuple[Frames, list[Atoms] | None]:

@@ -13,6 +13,7 @@ from so3krates_lite.cli.options import (
     add_model_and_data,
     command,
     file_to_write,
+    first_structure,
     load_data,
     load_model,
     positive,
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from so3krates_lite.simulate.dynamics import Dynamics
-    from so3krates_lite.structures.frames import Frames
 
 ENOUGH = 100  # frames of a reference that a distribution is compared with
 
@@ -60,7 +60,7 @@ def _vibrations(options: argparse.Namespace) -> None:
     from so3krates_lite.training.evaluation import format_table
 
     potential = load_model(options)
-    atoms = _first(load_data(options))
+    atoms = first_structure(load_data(options))
     multiplicity = int(atoms.info.get("spin_multiplicity", 1))
     found = vibrations(atoms, potential, fmax=options.fmax, saddle=options.saddle)
     print(format_table(found.rows()))
@@ -139,7 +139,7 @@ def _md(options: argparse.Namespace) -> None:
     potential = load_model(options)
     begin = time.perf_counter()
     runs = run_md(
-        _first(load_data(options)),
+        first_structure(load_data(options)),
         potential,
         steps=options.steps,
         ensemble=options.ensemble,
@@ -222,7 +222,7 @@ def _stability(options: argparse.Namespace) -> None:
     rows = []
     for temperature in options.temperatures:
         found = measure_stability(
-            _first(frames),
+            first_structure(frames),
             potential,
             temperature_K=temperature,
             picoseconds=options.picoseconds,
@@ -237,10 +237,3 @@ def _stability(options: argparse.Namespace) -> None:
     if options.json:
         plain = [{k: None if v != v else v for k, v in row.items()} for row in rows]
         files.write_atomically(options.json, json.dumps(plain, indent=2).encode())
-
-
-def _first(frames: Frames) -> Atoms:
-    """The first structure, without its labels."""
-    (atoms,) = frames[:1].to_atoms()
-    atoms.calc = None
-    return atoms

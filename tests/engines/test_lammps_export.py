@@ -1,0 +1,281 @@
+"""Programs for LAMMPS: split over domains they give the numbers of the whole, and so do the files.
+
+Here stands a LAMMPS in numpy: it divides a periodic box into domains, gives each its own atoms and
+then the ghosts within one cutoff, and lists the pairs of its own atoms. Where LAMMPS would carry
+what an exchange sends, rows of ghosts are read from their owners: in Python as the network asks for
+it, and in an exported program in place of its calls to LAMMPS.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import itertools
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from small import PHYSICS, small_config, small_potential
+from waters import SHIFT, water_potential, waters
+
+from so3krates_lite.cli import main
+from so3krates_lite.config import GeomAttConfig
+from so3krates_lite.engines.lammps_export import domain_energies, export_lammps
+from so3krates_lite.errors import UserError
+from so3krates_lite.potential import Potential
+from so3krates_lite.runtime.settings import precision_context
+from so3krates_lite.structures.batching import make_batch
+from so3krates_lite.structures.frames import Frames
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+lammps_jax = pytest.importorskip("lammps_jax.export", reason="needs the extra [engines]")
+
+TYPES = {8: 0, 1: 1}
+MAX_ATOMS, NEIGHBOURS = 260, 12
+
+
+@pytest.fixture(scope="module")
+def potential(quick_compilation) -> Potential:
+    return water_potential()
+
+
+@pytest.fixture(scope="module")
+def expected(potential):
+    """Energies of atoms and forces, by the package's own path."""
+    box = waters()
+    frames = Frames.from_atoms([box])
+    batch = make_batch(frames, potential.config, spare=True, dtype=potential.dtype)
+    energies = potential.atomic_energies(batch)[0, : len(box)] + SHIFT[box.numbers]
+    return energies, potential.predict(frames).forces[0]
+
+
+def rows_of_domains(box, cutoff: float, cuts: list[float]):
+    """All rows one after another: positions, the atom each is, the row of its owner, whether it is
+    a ghost; and pairs of rows."""
+    box.wrap()
+    places = [np.array(n) @ box.cell.array for n in itertools.product((-1, 0, 1), repeat=3)]
+    everywhere = np.concatenate([box.positions + place for place in places])
+    atom = np.tile(np.arange(len(box)), len(places))
+    is_own = np.repeat([not place.any() for place in places], len(box))
+    size = np.diag(box.cell.array)
+    domains, own_row = [], np.zeros(len(box), int)
+    start = 0
+    for low, high in itertools.pairwise([0.0, *cuts, size[0]]):
+        bounds = np.array([[low, 0, 0], [high, size[1], size[2]]])
+        inside = is_own & (everywhere[:, 0] >= low) & (everywhere[:, 0] < high)
+        near = ((everywhere > bounds[0] - cutoff) & (everywhere < bounds[1] + cutoff)).all(axis=1)
+        chosen = np.concatenate([np.flatnonzero(inside), np.flatnonzero(near & ~inside)])
+        owned = inside.sum()
+        own_row[atom[chosen[:owned]]] = start + np.arange(owned)
+        distance = np.linalg.norm(
+            everywhere[chosen][:owned, None] - everywhere[chosen][None], axis=-1
+        )
+        pairs = np.argwhere((distance < cutoff) & (distance > 0)) + start
+        ghost = np.arange(len(chosen)) >= owned
+        domains.append((everywhere[chosen], atom[chosen], ghost, pairs))
+        start += len(chosen)
+    positions, atoms, ghost, pairs = (np.concatenate(part) for part in zip(*domains, strict=True))
+    return positions, atoms, own_row[atoms], ghost, pairs
+
+
+def padded(rows, box, potential, max_atoms: int, max_edges: int) -> tuple:
+    """What LAMMPS hands a program: positions, types, numbers of own atoms and ghosts, pairs."""
+    positions, atoms, _, ghost, pairs = rows
+    filled = np.full((max_atoms, 3), 7.7)
+    filled[: len(positions)] = positions
+    types = np.zeros(max_atoms, np.int32)
+    types[: len(atoms)] = [TYPES[z] for z in box.numbers[atoms]]
+    listed = np.full((2, max_edges), max_atoms, np.int32)  # padding points outside
+    listed[:, : len(pairs)] = pairs.T
+    counts = np.int32((~ghost).sum()), np.int32(ghost.sum())
+    return (
+        filled.astype(potential.dtype),
+        types,
+        *counts,
+        *listed,
+        np.arange(max_edges) < len(pairs),
+    )
+
+
+class Rows:
+    """An exchange that reads every row from its owner's, as LAMMPS does between processes."""
+
+    def __init__(self, owner: np.ndarray) -> None:
+        self.owner, self.calls = owner, 0
+
+    def forward_comm(self, values):
+        self.calls += 1
+        return jax.tree.map(lambda value: value[self.owner], values)
+
+
+@pytest.mark.parametrize("cuts", [[], [2.4], [1.0, 4.5]], ids=["one", "two", "three"])
+def test_domains_of_any_number_give_the_energies_and_forces_of_the_whole(potential, expected, cuts):
+    box = waters()
+    rows = rows_of_domains(box, potential.config.cutoff, cuts)
+    positions, atoms, owner, ghost, pairs = rows
+    arguments = padded(rows, box, potential, len(positions) + 5, len(pairs) + 9)
+    owner = np.concatenate([owner, np.arange(len(positions), len(positions) + 5)])
+    exchange = Rows(owner)
+    own = np.concatenate([~ghost, np.zeros(5, bool)])
+    energies = domain_energies(potential, ["O", "H"])
+
+    @jax.jit
+    @jax.value_and_grad
+    def total(positions, types, nlocal, nghost, *listed):
+        graph = lammps_jax.LammpsNeighborList(*listed)
+        return jnp.where(own, energies(positions, types, graph, exchange), 0).sum()
+
+    with precision_context(potential.dtype):
+        value, slope = jax.tree.map(np.asarray, total(*arguments))
+    forces = np.zeros((len(box), 3))
+    np.add.at(forces, atoms, -slope[: len(atoms)])  # LAMMPS adds those of ghosts to their owners
+    assert exchange.calls == potential.config.layers
+    assert value == pytest.approx(expected[0].sum(), abs=1e-8)
+    assert np.abs(forces - expected[1]).max() < 1e-10
+    assert np.abs(slope[len(atoms) :]).max(initial=0) == 0
+    assert len(cuts) == 0 or len(atoms) > len(box) * 3  # there were ghosts
+
+
+def loaded(content: dict, program: str, owner: np.ndarray, arguments: tuple):
+    """A program of a file, with rows read from their owners in place of its calls to LAMMPS, and
+    brought to life by jax.export.deserialize."""
+    from jaxlib.mlir import ir
+    from jaxlib.mlir.dialects import func, stablehlo
+
+    from_owners = np.eye(len(owner))[owner]
+    template = jax.export.export(jax.jit(lambda *inputs: (inputs[0].sum(), inputs[0])))(*arguments)
+    with ir.Context() as context, ir.Location.unknown():
+        blob = base64.b64decode(content["programs"][program])
+        module = stablehlo.deserialize_portable_artifact(context, blob)
+        calls = []
+
+        def note(operation) -> ir.WalkResult:
+            if operation.name == "stablehlo.custom_call":
+                calls.append(operation)
+            return ir.WalkResult.ADVANCE
+
+        module.operation.walk(note)
+        names = [str(call.attributes["call_target_name"]).strip('"') for call in calls]
+        width = ir.RankedTensorType(calls[0].operands[0].type).shape[1]
+        for name, matrix in {"forward": from_owners, "reverse": from_owners.T}.items():
+            values = jax.ShapeDtypeStruct((len(owner), width), np.float64)
+            token = jax.ShapeDtypeStruct((), np.float32)
+            lowered = jax.jit(lambda v, t, m=matrix: (m @ v, t + 0)).lower(values, token)
+            text = lowered.as_text().replace("@main", f"@{name}").replace("public ", "private ")
+            (function,) = ir.Module.parse(text).body.operations
+            module.body.append(function.operation.clone())
+        for call in calls:
+            name = str(call.attributes["call_target_name"]).strip('"')
+            assert name in ("lammps_jax.forward_comm", "lammps_jax.reverse_comm")
+            with ir.InsertionPoint(call):
+                types = [result.type for result in call.results]
+                other = func.CallOp(types, name[11:18], list(call.operands))
+            for old, new in zip(call.results, other.results, strict=True):
+                old.replace_all_uses_with(new)
+            call.erase()
+        version = stablehlo.get_minimum_version()
+        artifact = stablehlo.serialize_portable_artifact(module, version)
+    kept = tuple(range(len(arguments)))
+    whole = dataclasses.replace(template, mlir_module_serialized=artifact, module_kept_var_idx=kept)
+    return jax.export.deserialize(whole.serialize()), names
+
+
+def test_the_file_holds_a_program_that_gives_our_numbers(potential, expected, tmp_path):
+    path = tmp_path / "waters.lammps-jax.json"
+    settings = {"max_atoms": MAX_ATOMS, "neighbours": NEIGHBOURS, "platform": "cpu"}
+    content = export_lammps(potential, path, ["O", "H"], **settings)
+    assert json.loads(path.read_text()) == content
+    contract = content["contract"]
+    assert contract["cutoff"] == potential.config.cutoff and contract["unit_style"] == "metal"
+    assert contract["n_hops"] == 1 and contract["newton"] == "on" and contract["n_species"] == 2
+    # x and chi, once per layer
+    assert contract["comm_widths"] == [12 + 3 + 5] * potential.config.layers
+
+    box = waters()
+    rows = rows_of_domains(box, potential.config.cutoff, [])
+    arguments = padded(rows, box, potential, MAX_ATOMS, MAX_ATOMS * NEIGHBOURS)
+    owner = np.arange(MAX_ATOMS)
+    owner[: len(rows[2])] = rows[2]
+    with precision_context(potential.dtype):
+        program, calls = loaded(content, "energy_and_forces_mlir_b64", owner, arguments)
+        energy, found = jax.tree.map(np.asarray, program.call(*arguments))
+    layers = potential.config.layers
+    assert [call[11:18] for call in calls] == ["forward"] * layers + ["reverse"] * layers
+    forces = np.zeros((len(box), 3))
+    np.add.at(forces, rows[1], found[: len(rows[1])])
+    assert energy == pytest.approx(expected[0].sum(), abs=1e-8)
+    assert np.abs(forces - expected[1]).max() < 1e-10
+
+
+def test_without_the_exchange_the_numbers_would_be_wrong(potential, expected):
+    """What the exchange is for: ghosts of one cutoff alone know too little."""
+    box = waters()
+    rows = rows_of_domains(box, potential.config.cutoff, [])
+    arguments = padded(rows, box, potential, len(rows[0]), len(rows[4]))
+    energies = domain_energies(potential, ["O", "H"])
+    graph = lammps_jax.LammpsNeighborList(*arguments[4:])
+    with precision_context(potential.dtype):
+        found = jax.jit(lambda *a: energies(*a, graph, Rows(np.arange(len(rows[0])))))(
+            *arguments[:2]
+        )
+    own = np.asarray(found)[~rows[3]]
+    assert np.abs(own - expected[0]).max() > 1e-3
+
+
+def test_energies_in_float32_leave_the_elements_own_out(potential):
+    box = waters()
+    rows = rows_of_domains(box, potential.config.cutoff, [])
+    arguments = padded(rows, box, potential, len(rows[0]), len(rows[4]))
+    graph = lammps_jax.LammpsNeighborList(*arguments[4:])
+    energies = domain_energies(potential, ["O", "H"], with_shift=False)
+    with precision_context(potential.dtype):
+        found = jax.jit(lambda *a: energies(*a, graph, Rows(rows[2])))(*arguments[:2])
+    assert np.abs(np.asarray(found)).max() < 100
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        (small_config(**PHYSICS), "has repulsion, electrostatics, dispersion"),
+        (small_config(charge_embedding=True), "hands out the molecule's charge"),
+        (small_config(spherical_radius=1.0), "has a spherical neighbourhood"),
+        (GeomAttConfig(), "is no So3krates"),
+    ],
+)
+def test_what_a_domain_cannot_compute_is_refused(config, reason, tmp_path):
+    potential = Potential(config, {}) if isinstance(config, GeomAttConfig) else None
+    potential = potential or small_potential(config)
+    with pytest.raises(UserError, match=f"This potential {reason}.*LammpsForces"):
+        export_lammps(potential, tmp_path / "no.json", ["O"], max_atoms=10, neighbours=5)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"max_atoms": 0}, "max_atoms = 0 is not possible"),
+        ({"neighbours": 0}, "neighbours = 0 is not possible"),
+        ({"platform": "tpu"}, "platform = 'tpu' is not possible"),
+        ({"precision": "float16"}, "choose float32 or float64"),
+        ({"elements": ["Xe"]}, "Xe"),
+        ({"elements": ["water"]}, "symbols such as O and H"),
+    ],
+)
+def test_arguments_that_are_not_possible_are_told(potential, tmp_path, wrong, told):
+    settings = {"elements": ["O", "H"], "max_atoms": 10, "neighbours": 5} | wrong
+    with pytest.raises(UserError, match=told):
+        export_lammps(potential, tmp_path / "no.json", **settings)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_writes_a_file_and_says_what_fits(potential, tmp_path, capsys):
+    potential.save(tmp_path / "model.safetensors")
+    out = tmp_path / "out.json"
+    room = "--elements O H --max-atoms 40 --neighbours 5 --platform cpu --precision float32".split()
+    assert main(["export", str(tmp_path / "model.safetensors"), "--lammps", str(out), *room]) == 0
+    told = capsys.readouterr().out
+    assert "40 atoms and 200 pairs" in told and "2 exchanges of 20 numbers" in told
+    assert "without the elements' own" in told
+    assert json.loads(out.read_text())["contract"]["precision"] == "float32"
