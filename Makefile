@@ -3,8 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
+# what lessons and tests need beyond the package itself, which is enough for the demonstration
+EXTRAS := lab,analysis,test,generate,simulate,scale
+# marks of what is installed, and where they lie while pip is at work
+FIRST := $(VENV)/.first
 READY := $(VENV)/.ready
 DOCS := $(VENV)/.docs
+HELD := $(VENV)/.held
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo lab test test-fast test-lowest test-newest test-py313 lint notebooks \
@@ -13,20 +18,34 @@ DOCS := $(VENV)/.docs
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 18
 
-# The mark is made last, so an interrupted set-up starts over with an empty environment.
-$(READY): pyproject.toml constraints.txt
+# The package with extras, $(1), on top of what is there. No mark stands while pip is at work, so what
+# is interrupted starts over with an empty environment; where pip itself gives up, as it does without
+# the network, all stays as it was.
+define install
+	@trap 'exit 130' HUP INT TERM; mkdir -p $(HELD); mv -f $(FIRST) $(READY) $(DOCS) $(HELD) 2>/dev/null; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.$(1)'; \
+	status=$$?; test $$status -gt 128 || mv -f $(HELD)/.??* $(VENV) 2>/dev/null; exit $$status
+endef
+
+# an environment with the second mark alone is from before there were two
+$(FIRST): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3"; exit 1; }
-	@test -e $(READY) || { echo "Making $(VENV) (a few minutes, once) ..."; $(PYTHON) -m venv --clear $(VENV); }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		-c constraints.txt -e '.[lab,analysis,test,generate,simulate,scale]'
+	@test -e $(FIRST) || test -e $(READY) \
+		|| { echo "Making $(VENV) (a minute, once) ..."; $(PYTHON) -m venv --clear $(VENV); }
+	$(call install)
+	@touch $@
+
+$(READY): $(FIRST)
+	@test -e $(READY) || echo "Installing what lessons and tests need (some minutes, once) ..."
+	$(call install,[$(EXTRAS)])
 	@$(BIN)/so3krates-lite data fetch so3lr > $(VENV)/so3lr.txt \
 		|| echo "Without SO3LR: what needs it says so, all else works."
-	@touch $(READY)
+	@touch $@
 
 setup: $(READY)  ## make .venv with the pinned packages, and fetch the published SO3LR
 
-demo: $(READY)  ## trained model, errors, a minute of training, attention in 3D: demo/report.html
+demo: $(FIRST)  ## trained model, errors, attention in 3D, a minute of training: demo/report.html
 	@$(BIN)/so3krates-lite demo
 
 lab: $(READY)  ## open JupyterLab on the lessons
@@ -41,7 +60,7 @@ test-fast: $(READY)  ## the suite without the notebooks
 define suite_in
 	$(PYTHON) -m venv --clear build/$(1)
 	build/$(1)/bin/python -m pip install --quiet --disable-pip-version-check uv
-	build/$(1)/bin/uv pip install --quiet --python build/$(1) $(2) -e '.[lab,analysis,test,generate,simulate,scale]'
+	build/$(1)/bin/uv pip install --quiet --python build/$(1) $(2) -e '.[$(EXTRAS)]'
 	build/$(1)/bin/python -m pytest -n $(WORKERS) --dist loadfile -m "not browser" tests
 endef
 
@@ -69,8 +88,8 @@ lint: $(READY)  ## style of code and notebooks, types of the public face
 
 # Sphinx comes with its own mark, so that `make setup` does not grow
 $(DOCS): $(READY)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
-	@touch $(DOCS)
+	$(call install,[docs])
+	@touch $@
 
 docs: $(DOCS)  ## the site in build/site: warnings are errors, links and alternatives are checked
 	@rm -rf build/site build/doctrees

@@ -16,6 +16,7 @@ import nbformat
 import pytest
 import yaml
 from IPython.core.inputtransformer2 import TransformerManager
+from PIL import Image
 
 import so3krates_lite
 from so3krates_lite.harmonics import spherical_harmonics
@@ -27,10 +28,12 @@ from parts import address, check, explorers, lessons, reference  # noqa: E402
 
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+README = ROOT / "README.md"
 INDEX = ROOT / "docs" / "index.md"
 PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
-    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
+    README,
+    *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md")),
     *(ROOT / name / "README.md" for name in ("notebooks", "data", "data/models", "benchmarks")),
     *(ROOT / "benchmarks" / name for name in ("RESULTS.md", "LEVERS.md")),
 ]
@@ -63,13 +66,28 @@ def test_local_links_lead_to_files(path):
 
 def test_every_page_and_every_lesson_is_in_the_table_of_contents():
     listed = listed_in(INDEX) | listed_in(ROOT / "docs" / "api" / "index.md")
-    wanted = {path.resolve() for path in [*PAGES, *LESSONS]} - {INDEX, ROOT / "README.md"}
+    wanted = {path.resolve() for path in [*PAGES, *LESSONS]} - {INDEX, README}
     assert wanted == listed
 
 
 def test_every_lesson_is_in_the_table_of_lessons():
     table = LINK.findall(text_of(ROOT / "notebooks" / "README.md"))
     assert {path.name for path in LESSONS} <= set(table)
+
+
+def test_the_readme_names_every_lesson():
+    assert {f"notebooks/{path.name}" for path in LESSONS} <= set(LINK.findall(text_of(README)))
+
+
+def test_the_moving_picture_is_there_small_and_described():
+    shown = re.search(r"<picture>(.*?)</picture>", text_of(README), re.DOTALL)[1]
+    still, moving = (ROOT / path for path in re.findall(r'src(?:set)?="([^"]+)"', shown))
+    assert "prefers-reduced-motion" in shown.split(str(still.name))[0]
+    assert len(re.search(r'alt="([^"]*)"', shown)[1]) > 60
+    with Image.open(moving) as picture, Image.open(still) as other:
+        assert picture.n_frames > 20 and picture.mode == "RGBA"  # one file for light and for dark
+        assert picture.size == other.size
+    assert moving.stat().st_size < 1.5e6
 
 
 def test_embedded_explorers_are_made():
