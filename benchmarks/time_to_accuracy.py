@@ -1,0 +1,149 @@
+"""Seconds from the start until ethanol of MD17 is learnt to a force error: ours and the original.
+
+Both learn the same 950 frames and are judged by the same 50 validation frames after each epoch.
+Ours takes its own recipe, whose schedule ends where the error is expected, so each target is a run
+of its own. The original takes its own: Adam from 1e-3, lowered by 0.7 per 100,000 steps, five
+frames a step; it runs beside ours, in a process of its own, until ours have ended. Each process
+gets one core, or what ``--cores`` says. Seconds include starting, compiling and validating.
+
+    python -m benchmarks.time_to_accuracy --targets 0.2 0.147 --cores 0 1
+
+The original's checkout and Python are named as in benchmarks/README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.gpu import TARGETS, training
+from benchmarks.run import TINY
+from so3krates_lite.config import So3kratesConfig
+from so3krates_lite.datasets import load
+from so3krates_lite.datasets.splits import random_split
+from so3krates_lite.experiments.md17 import RECIPES, Recipe
+from so3krates_lite.runtime import files
+from so3krates_lite.runtime.settings import hardware
+from so3krates_lite.training.evaluation import format_table
+from so3krates_lite.units import convert
+
+# kcal/mol/Å: epochs of ours, chosen by validation frames in earlier runs
+EPOCHS = {0.2: 80, 0.147: 240, 0.096: 1000}
+FRAMES = (950, 50)
+
+
+def ours(target: float, folder: Path, minutes: float, tiny: bool) -> dict[str, Any]:
+    """A run of ours whose schedule is made for ``target``."""
+    config = So3kratesConfig(**(TINY if tiny else {}))
+    settings = replace(RECIPES["so3krates"].settings, epochs=2 if tiny else EPOCHS[target])
+    row = training("ethanol", Recipe(config, settings), folder / f"{target}", minutes)
+    return {"code": "ours", **row}
+
+
+def original(folder: Path, minutes: float, tiny: bool) -> None:
+    """The original's loop; after each epoch its line of results is written."""
+    begin = time.perf_counter()
+    import jax
+
+    from benchmarks.original import Original, keys
+
+    config = So3kratesConfig(variant="v0.3", sphc_start="zero", **(TINY if tiny else {}))
+    frames = load("md17-ethanol", part="train")
+    split = random_split(frames, *FRAMES, seed=0)
+    judged = Original(frames[split.valid], config, 5)
+    inputs, targets = judged.data
+    code = Original(frames[split.train], config, 5)
+    step = code.trace_training().lower().compile()
+    steps = FRAMES[0] // 5
+    best = np.inf
+    when: dict[str, float | str] = {f"s to {target}": "-" for target in TARGETS}
+    epoch = 0
+    while time.perf_counter() - begin < 60 * minutes:
+        code.train(step, steps)
+        epoch += 1
+        forces = judged.observables(code.state.params, inputs)[keys["force"]]
+        error = float(np.abs(jax.device_get(forces - targets[keys["force"]])).mean())
+        best = min(best, convert(error, "eV", "kcal/mol"))
+        for target in TARGETS:
+            if best <= target and when[f"s to {target}"] == "-":
+                when[f"s to {target}"] = round(time.perf_counter() - begin, 1)
+        row = {"code": "original", "epochs": epoch, "best": round(best, 3), **when}
+        row["training (min)"] = round((time.perf_counter() - begin) / 60, 1)
+        files.write_atomically(folder / "original.json", json.dumps(row).encode())
+
+
+def child(python: str, core: int | None, *arguments: str) -> subprocess.Popen:
+    """This module in a process of its own, on one core."""
+    command = [python, "-m", "benchmarks.time_to_accuracy", *arguments]
+    if core is not None:
+        command = ["taskset", "-c", str(core), *command]
+    return subprocess.Popen(command)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.time_to_accuracy",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--folder", type=Path, default=Path("build/accuracy"))
+    parser.add_argument("--targets", type=float, nargs="+", choices=TARGETS, default=[*TARGETS])
+    parser.add_argument("--minutes", type=float, default=240.0, help="for each run, at most")
+    parser.add_argument("--cores", type=int, nargs=2, help="of ours and of the original")
+    parser.add_argument("--tiny", action="store_true", help="a tiny network: does it all run?")
+    parser.add_argument("--alone", choices=("ours", "original"), help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.alone == "original":
+        original(options.folder, options.minutes, options.tiny)
+        return
+    if options.alone == "ours":
+        rows = [
+            ours(target, options.folder, options.minutes, options.tiny)
+            for target in options.targets
+        ]
+        content = json.dumps(rows, indent=1).encode()
+        files.write_atomically(options.folder / "ours.json", content)
+        return
+
+    common = ["--folder", str(options.folder), *(["--tiny"] if options.tiny else [])]
+    common += ["--targets", *map(str, options.targets), "--minutes"]
+    mine, theirs = options.cores or (None, None)
+    there = "SO3KRATES_MLFF" in os.environ
+    running = [child(sys.executable, mine, *common, str(options.minutes), "--alone", "ours")]
+    if there:
+        python = os.environ.get("SO3KRATES_MLFF_PYTHON", sys.executable)
+        long = str(options.minutes * len(options.targets))
+        running.append(child(python, theirs, *common, long, "--alone", "original"))
+    failed = running[0].wait()
+    for process in running[1:]:
+        process.terminate()
+        process.wait()
+    if failed:
+        raise SystemExit(failed)
+    rows = json.loads((options.folder / "ours.json").read_text())
+    if (found := options.folder / "original.json").is_file():
+        rows.append(json.loads(found.read_text()))
+    columns = (
+        "code",
+        "epochs",
+        "training (min)",
+        *(f"s to {target}" for target in TARGETS),
+        "best",
+    )
+    print(format_table([{name: row.get(name, "-") for name in columns} for row in rows]))
+    if not there:
+        print("The original took no part: SO3KRATES_MLFF names no checkout of it.")
+    print(hardware())
+
+
+if __name__ == "__main__":
+    main()
