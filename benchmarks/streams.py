@@ -24,16 +24,24 @@ import psutil
 from so3krates_lite.runtime.settings import hardware
 from so3krates_lite.structures.frames import Frames
 
-MODEL = {"features": 24, "layers": 1, "degrees": (1, 2), "heads": 2, "radial_functions": 8}
-MODEL |= {"radial_hidden": 16, "spherical_hidden": 8}
+# as small as can be: memory and padding are measured, and not this network
+MODEL = {"features": 12, "layers": 1, "degrees": (1,), "heads": 1, "radial_functions": 8}
+MODEL |= {"radial_hidden": 8, "spherical_hidden": 8}
 
 
 def resident_mb() -> float:
     return psutil.Process().memory_info().rss / 1e6
 
 
+def by_quarter(memory: list[float]) -> dict[str, list[float]]:
+    """The largest of each quarter of the run, without the beginning, in which all is compiled."""
+    quarters = np.array_split(memory[max(len(memory) // 20, 2) :], 4)
+    return {"resident_mb": [round(float(max(one)), 1) for one in quarters if len(one)]}
+
+
 def say(**facts: object) -> None:
-    print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in facts.items()}))
+    plain = {k: round(v, 3) if isinstance(v, float) else v for k, v in facts.items()}
+    print(json.dumps(plain), flush=True)
 
 
 def made_up(frames: int, seed: int) -> Frames:
@@ -91,14 +99,12 @@ def run_train(options: argparse.Namespace, folder: Path) -> None:
     settings = s3.TrainConfig(epochs=options.epochs, batch_size=100)
     result = s3.train(frames, split, model=s3.So3kratesConfig(**MODEL), settings=settings)
     walls = [row["wall_s"] for row in result.metrics]
-    half = len(memory) // 2
     say(
         what="train",
         frames=len(frames),
         before_mb=before,
-        least_mb=min(memory),
-        first_half_mb=max(memory[:half]),
-        second_half_mb=max(memory[half:]),
+        parts=len(memory),
+        **by_quarter(memory),
         lists_seconds=listed[0][0],
         lists_mb=listed[0][1],
         epochs_s=[round(b - a, 1) for a, b in zip([0, *walls], walls, strict=False)],
@@ -167,13 +173,14 @@ def turned(frames: int, seed: int) -> Frames:
     for _ in range(360):
         image = atoms.copy()
         image.rotate_dihedral(*HYDROXYL, rng.uniform(0, 360), indices=[8])
+        image.rotate_dihedral(*METHYL, rng.uniform(0, 360), indices=[5, 6, 7])
         shapes.append(image.positions)
     positions = np.array(shapes)[rng.integers(0, 360, frames)]
     positions = positions + rng.normal(0, 0.03, positions.shape)
     return Frames(np.tile(one.numbers, (frames, 1)), positions)
 
 
-HYDROXYL = (0, 1, 2, 8)  # C C O H
+HYDROXYL, METHYL = (1, 0, 2, 8), (2, 0, 1, 5)  # C C O H and O C C H
 
 
 def run_attention(options: argparse.Namespace, folder: Path) -> None:
@@ -197,7 +204,6 @@ def run_attention(options: argparse.Namespace, folder: Path) -> None:
 
     begin = time.perf_counter()
     path = s3.record_trajectory(Watched(), frames, folder / "attention.zarr", chunk=options.chunk)
-    half = len(memory) // 2
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     say(
         what="record",
@@ -205,8 +211,7 @@ def run_attention(options: argparse.Namespace, folder: Path) -> None:
         seconds=time.perf_counter() - begin,
         store_mb=size / 1e6,
         files=sum(1 for _ in path.rglob("*")),
-        first_half_mb=max(memory[:half]),
-        second_half_mb=max(memory[half:]),
+        **by_quarter(memory),
         hardware=hardware(),
     )
     begin = time.perf_counter()

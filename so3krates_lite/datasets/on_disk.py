@@ -124,9 +124,7 @@ class FramesOnDisk:
         """Write frames to the scratch file; returns their lines of the index."""
         for name in _LABELS:
             if getattr(frames, name) is None:
-                self.info.setdefault(
-                    f"no_{name}", f"{path.name} has none{frames.lacking(name)}"
-                )
+                self.info.setdefault(f"no_{name}", f"{path.name} has none{frames.lacking(name)}")
         theory = frames.info.get("level_of_theory")
         if theory and theory not in (said := self.info.get("level_of_theory", "")):
             self.info["level_of_theory"] = f"{said}; {theory}" if said else theory

@@ -1,9 +1,9 @@
 """The training loop: an epoch is one call to the device.
 
 Data, weights and optimiser state live on the device; `lax.scan` runs over the steps of an epoch, or
-of a part of one where the data come from disk (`stream`); the host only draws the order of frames, decides on learning rate and stopping, and writes the run
-folder. All of it follows from the seed and the epoch's number, so that a resumed run and an
-uninterrupted one give the same numbers.
+of a part of one where the data come from disk (`stream`). The host only draws the order of frames,
+decides on learning rate and stopping, and writes the run folder. All of it follows from the seed
+and the epoch's number, so that a resumed run and an uninterrupted one give the same numbers.
 
 Several networks are trained side by side in one program (`jax.vmap` over weights, order of frames
 and learning rate). Each goes its own way as if it were alone: it has a learning rate that falls
@@ -231,7 +231,7 @@ def _train(
     streamed = isinstance(frames, FramesOnDisk)
     if streamed and settings.members > 1:
         raise UserError(
-            "Members of an ensemble each take the frames in an order of their own, which is not done "
+            "Members of an ensemble take the frames each in an order of its own, which is not done "
             "from disk: train them one after another, or load the frames."
         )
     training = frames.only(split.train) if streamed else frames[split.train]

@@ -129,8 +129,12 @@ class ListsOnDisk:
             except UserError as error:  # which counts within the part
                 raise UserError(f"Counted from training frame {begin} on: {error}") from None
             self._has_far = lists.far is not None
-            each = zip(lists.local, lists.far, strict=True) if lists.far else zip(lists.local, strict=True)
-            content = [b"".join(map(self._packed, both)) for both in each]
+            each = (
+                zip(lists.local, lists.far, strict=True)
+                if lists.far
+                else zip(lists.local, strict=True)
+            )
+            content = [b"".join(map(self._packed, one)) for one in each]
             place = self._store.append(b"".join(content))
             places.append(place + np.cumsum([0, *map(len, content[:-1])]))
             numbers.append(lists.numbers.astype(np.int32))
