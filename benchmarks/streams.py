@@ -125,40 +125,46 @@ def run_train(options: argparse.Namespace, folder: Path) -> None:
 
 
 def run_padding(options: argparse.Namespace, folder: Path) -> None:
-    """Epochs with one bucket, with those that are usual, and with one for every rung."""
+    """Epochs with one bucket, with those that are usual, and with those of many frames on disk."""
     import so3krates_lite as s3
     from so3krates_lite.datasets import random_split
     from so3krates_lite.structures import buckets
+    from so3krates_lite.training import stream
     from so3krates_lite.training.data import Targets, TrainingSet
+    from so3krates_lite.training.progress import Silent
+
+    class Watch(Silent):
+        def update(self, row) -> None:
+            spent.append(time.process_time())
 
     frames, model = made_up(options.frames, 0), s3.So3kratesConfig(**MODEL)
     split = random_split(frames, options.frames - 100, 100, 0)
-    settings = s3.TrainConfig(epochs=4, batch_size=100)
-    for spare in (1e9, buckets.SPARE, 1.0):
-        buckets.SPARE = spare
-        data = TrainingSet(
-            frames[split.train], Targets(model, np.zeros(100), 1.0, np.dtype("f4")), 100
-        )
+    settings = s3.TrainConfig(epochs=5, batch_size=100)
+    targets = Targets(model, np.zeros(100), 1.0, np.dtype(np.float32))
+    for spare in (1e9, buckets.SPARE, stream.SPARE):
+        buckets.SPARE, spent = spare, [time.process_time()]
+        data = TrainingSet(frames[split.train], targets, 100)
         order = np.random.default_rng(0).permutation(len(data))
-        chosen = data.choose(order[: len(order) // 100 * 100].reshape(-1, 100))
-        filled = sum(int(b.batch.atom_mask.sum() + b.batch.local.mask.sum()) for b in data.buckets)
-        places = passes = 0
-        for one, bucket in zip(chosen, data.buckets, strict=True):
-            room = bucket.batch.numbers.shape[1] + bucket.batch.local.room
-            places += len(bucket.weight) * room
-            size = one.index.shape[2]
-            each = np.ceil(one.count / size).sum() if len(chosen) > 1 else len(one.count)
-            passes += float(each) * size * room
-        share = len(order) // 100 * 100 / len(order)
-        result = s3.train(frames, split, model=model, settings=settings)
-        walls = [row["wall_s"] for row in result.metrics]
+        order = order[: len(order) // 100 * 100].reshape(-1, 100)
+        held = {"buckets": 0, "passes": 0.0}
+        for one, bucket in zip(data.choose(order), data.buckets, strict=True):
+            places, size = (
+                bucket.batch.numbers.shape[1] + bucket.batch.local.room,
+                one.index.shape[2],
+            )
+            alone = len(data.buckets) == 1
+            passes = len(order) if alone else float(np.ceil(one.count / size).sum())
+            held["buckets"] += len(bucket.weight) * places
+            held["passes"] += passes * size * places * len(data) / order.size
+        needed = sum(int(b.batch.atom_mask.sum() + b.batch.local.mask.sum()) for b in data.buckets)
+        s3.train(frames, split, model=model, settings=settings, progress=Watch())
         say(
             what="padding",
             buckets=len(data.buckets),
-            lost_in_buckets=1 - filled / places,
-            lost_in_all=1 - filled * share / passes,
-            seconds_per_epoch=float(np.median(np.diff(walls))),
-            compiling_s=walls[0],
+            empty_in_buckets=1 - needed / held["buckets"],
+            empty_in_passes=1 - needed / held["passes"],
+            cpu_seconds_per_epoch=float(np.median(np.diff(spent)[1:])),
+            first_epoch=spent[1] - spent[0],
         )
     say(what="hardware", hardware=hardware())
 
