@@ -305,16 +305,16 @@ def _train(
                 rates.append(common * dtype.type(of_member.scale))
             of_all = np.stack(rates) if several else rates[0]
             run_epoch = _epoch_of_each if several else partial(_epoch, mesh=mesh)
-            found = []
+            told: list[list[Array]] = []  # losses and norms, part by part
             try:
                 for buckets, chosen, some in data.parts(np.stack(orders)):
-                    now = of_all[..., some]
-                    state, *of_part = run_epoch(state, buckets, chosen, now, hyper, model, parts)
-                    found.append(of_part)
-                    jax.block_until_ready(found[-2:][0])  # so that few parts wait for the device
+                    inputs = buckets, chosen, of_all[..., some]
+                    state, *of_part = run_epoch(state, *inputs, hyper, model, parts)
+                    told.append(of_part)
+                    jax.block_until_ready(told[-2:][0])  # so that few parts wait for the device
                 losses, norms = (
                     np.concatenate([np.atleast_2d(a) for a in each], axis=1)
-                    for each in zip(*found, strict=True)
+                    for each in zip(*told, strict=True)
                 )
             except jax.errors.JaxRuntimeError as error:
                 if jax.process_count() == 1:
