@@ -24,16 +24,24 @@ import psutil
 from so3krates_lite.runtime.settings import hardware
 from so3krates_lite.structures.frames import Frames
 
-MODEL = {"features": 24, "layers": 1, "degrees": (1, 2), "heads": 2, "radial_functions": 8}
-MODEL |= {"radial_hidden": 16, "spherical_hidden": 8}
+# as small as can be: memory and padding are measured, and not this network
+MODEL = {"features": 12, "layers": 1, "degrees": (1,), "heads": 1, "radial_functions": 8}
+MODEL |= {"radial_hidden": 8, "spherical_hidden": 8}
 
 
 def resident_mb() -> float:
     return psutil.Process().memory_info().rss / 1e6
 
 
+def by_quarter(memory: list[float]) -> dict[str, list[float]]:
+    """The largest of each quarter of the run, without the beginning, in which all is compiled."""
+    quarters = np.array_split(memory[max(len(memory) // 20, 2) :], 4)
+    return {"resident_mb": [round(float(max(one)), 1) for one in quarters if len(one)]}
+
+
 def say(**facts: object) -> None:
-    print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in facts.items()}))
+    plain = {k: round(v, 3) if isinstance(v, float) else v for k, v in facts.items()}
+    print(json.dumps(plain), flush=True)
 
 
 def made_up(frames: int, seed: int) -> Frames:
@@ -91,14 +99,12 @@ def run_train(options: argparse.Namespace, folder: Path) -> None:
     settings = s3.TrainConfig(epochs=options.epochs, batch_size=100)
     result = s3.train(frames, split, model=s3.So3kratesConfig(**MODEL), settings=settings)
     walls = [row["wall_s"] for row in result.metrics]
-    half = len(memory) // 2
     say(
         what="train",
         frames=len(frames),
         before_mb=before,
-        least_mb=min(memory),
-        first_half_mb=max(memory[:half]),
-        second_half_mb=max(memory[half:]),
+        parts=len(memory),
+        **by_quarter(memory),
         lists_seconds=listed[0][0],
         lists_mb=listed[0][1],
         epochs_s=[round(b - a, 1) for a, b in zip([0, *walls], walls, strict=False)],
@@ -119,40 +125,46 @@ def run_train(options: argparse.Namespace, folder: Path) -> None:
 
 
 def run_padding(options: argparse.Namespace, folder: Path) -> None:
-    """Epochs with one bucket, with those that are usual, and with one for every rung."""
+    """Epochs with one bucket, with those that are usual, and with those of many frames on disk."""
     import so3krates_lite as s3
     from so3krates_lite.datasets import random_split
     from so3krates_lite.structures import buckets
+    from so3krates_lite.training import stream
     from so3krates_lite.training.data import Targets, TrainingSet
+    from so3krates_lite.training.progress import Silent
+
+    class Watch(Silent):
+        def update(self, row) -> None:
+            spent.append(time.process_time())
 
     frames, model = made_up(options.frames, 0), s3.So3kratesConfig(**MODEL)
     split = random_split(frames, options.frames - 100, 100, 0)
-    settings = s3.TrainConfig(epochs=4, batch_size=100)
-    for spare in (1e9, buckets.SPARE, 1.0):
-        buckets.SPARE = spare
-        data = TrainingSet(
-            frames[split.train], Targets(model, np.zeros(100), 1.0, np.dtype("f4")), 100
-        )
+    settings = s3.TrainConfig(epochs=5, batch_size=100)
+    targets = Targets(model, np.zeros(100), 1.0, np.dtype(np.float32))
+    for spare in (1e9, buckets.SPARE, stream.SPARE):
+        buckets.SPARE, spent = spare, [time.process_time()]
+        data = TrainingSet(frames[split.train], targets, 100)
         order = np.random.default_rng(0).permutation(len(data))
-        chosen = data.choose(order[: len(order) // 100 * 100].reshape(-1, 100))
-        filled = sum(int(b.batch.atom_mask.sum() + b.batch.local.mask.sum()) for b in data.buckets)
-        places = passes = 0
-        for one, bucket in zip(chosen, data.buckets, strict=True):
-            room = bucket.batch.numbers.shape[1] + bucket.batch.local.room
-            places += len(bucket.weight) * room
-            size = one.index.shape[2]
-            each = np.ceil(one.count / size).sum() if len(chosen) > 1 else len(one.count)
-            passes += float(each) * size * room
-        share = len(order) // 100 * 100 / len(order)
-        result = s3.train(frames, split, model=model, settings=settings)
-        walls = [row["wall_s"] for row in result.metrics]
+        order = order[: len(order) // 100 * 100].reshape(-1, 100)
+        held = {"buckets": 0, "passes": 0.0}
+        for one, bucket in zip(data.choose(order), data.buckets, strict=True):
+            places, size = (
+                bucket.batch.numbers.shape[1] + bucket.batch.local.room,
+                one.index.shape[2],
+            )
+            alone = len(data.buckets) == 1
+            passes = len(order) if alone else float(np.ceil(one.count / size).sum())
+            held["buckets"] += len(bucket.weight) * places
+            held["passes"] += passes * size * places * len(data) / order.size
+        needed = sum(int(b.batch.atom_mask.sum() + b.batch.local.mask.sum()) for b in data.buckets)
+        s3.train(frames, split, model=model, settings=settings, progress=Watch())
         say(
             what="padding",
             buckets=len(data.buckets),
-            lost_in_buckets=1 - filled / places,
-            lost_in_all=1 - filled * share / passes,
-            seconds_per_epoch=float(np.median(np.diff(walls))),
-            compiling_s=walls[0],
+            empty_in_buckets=1 - needed / held["buckets"],
+            empty_in_passes=1 - needed / held["passes"],
+            cpu_seconds_per_epoch=float(np.median(np.diff(spent)[1:])),
+            first_epoch=spent[1] - spent[0],
         )
     say(what="hardware", hardware=hardware())
 
@@ -167,13 +179,14 @@ def turned(frames: int, seed: int) -> Frames:
     for _ in range(360):
         image = atoms.copy()
         image.rotate_dihedral(*HYDROXYL, rng.uniform(0, 360), indices=[8])
+        image.rotate_dihedral(*METHYL, rng.uniform(0, 360), indices=[5, 6, 7])
         shapes.append(image.positions)
     positions = np.array(shapes)[rng.integers(0, 360, frames)]
     positions = positions + rng.normal(0, 0.03, positions.shape)
     return Frames(np.tile(one.numbers, (frames, 1)), positions)
 
 
-HYDROXYL = (0, 1, 2, 8)  # C C O H
+HYDROXYL, METHYL = (1, 0, 2, 8), (2, 0, 1, 5)  # C C O H and O C C H
 
 
 def run_attention(options: argparse.Namespace, folder: Path) -> None:
@@ -197,7 +210,6 @@ def run_attention(options: argparse.Namespace, folder: Path) -> None:
 
     begin = time.perf_counter()
     path = s3.record_trajectory(Watched(), frames, folder / "attention.zarr", chunk=options.chunk)
-    half = len(memory) // 2
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     say(
         what="record",
@@ -205,8 +217,7 @@ def run_attention(options: argparse.Namespace, folder: Path) -> None:
         seconds=time.perf_counter() - begin,
         store_mb=size / 1e6,
         files=sum(1 for _ in path.rglob("*")),
-        first_half_mb=max(memory[:half]),
-        second_half_mb=max(memory[half:]),
+        **by_quarter(memory),
         hardware=hardware(),
     )
     begin = time.perf_counter()

@@ -159,7 +159,7 @@ def load_data_or_stream(
     place = Path(options.data).expanduser()
     if options.limit or not (place.is_dir() or (place.is_file() and not folders_only)):
         return load_data(options)
-    others = ("charge", "multiplicity", "labels", "no_check")
+    others = ("charge", "multiplicity", "labels")
     others = [name for name in others if getattr(options, name)]
     if options.part != "all" or others:
         name = (others[0] if others else "part").replace("_", "-")
@@ -168,6 +168,7 @@ def load_data_or_stream(
     return FramesOnDisk(
         place,
         skip_damaged=getattr(options, "skip_damaged", False),
+        check=not options.no_check,
         scratch=getattr(options, "scratch", None),
         **{name: getattr(options, name) for name in names},
     )

@@ -179,9 +179,9 @@ def add_attention(commands) -> None:
         _attention,
         "what each layer, head and degree attends to",
         "Writes a page to turn and explore in a browser (.html, first structure), or the\n"
-        "numbers (.npz; read them with AttentionRecord.load). A trajectory that is too long for\n"
-        "memory goes to a folder (.zarr; open it with open_attention), piece by piece, from a file\n"
-        "or a folder of files; one that was stopped goes on where it stopped.\n\n"
+        "numbers (.npz; read them with AttentionRecord.load). A trajectory too long for memory,\n"
+        "from a file or a folder of files, goes to a store (.zarr; open it with open_attention)\n"
+        "piece by piece; a run that was stopped goes on where it stopped.\n\n"
         "  so3krates-lite attention ethanol-gfn2 ethanol-gfn2 --limit 1 --out attention.html",
     )
     add_model_and_data(parser)

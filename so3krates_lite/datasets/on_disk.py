@@ -73,6 +73,7 @@ class FramesOnDisk:
     Args:
         place: a folder of files that `load` reads, or a list of them
         skip_damaged: leave out a file that cannot be read, with a warning; otherwise it is an error
+        check: test every file for plausible units
         scratch: the folder for the scratch file, on a disk with room; None: the user's cache
         reading: units and keys as of `load`, for all files
 
@@ -87,6 +88,7 @@ class FramesOnDisk:
         place: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         *,
         skip_damaged: bool = False,
+        check: bool = True,
         scratch: str | os.PathLike[str] | None = None,
         **reading: str | None,
     ) -> None:
@@ -101,7 +103,7 @@ class FramesOnDisk:
         for path in files:
             asked = Asked(**reading)  # type: ignore[arg-type]
             try:
-                of_file = [self._kept(piece, path) for piece in _pieces(path, asked)]
+                of_file = [self._kept(piece, path) for piece in _pieces(path, asked, check)]
             except UserError as error:
                 if not skip_damaged:
                     raise UserError(
@@ -124,9 +126,7 @@ class FramesOnDisk:
         """Write frames to the scratch file; returns their lines of the index."""
         for name in _LABELS:
             if getattr(frames, name) is None:
-                self.info.setdefault(
-                    f"no_{name}", f"{path.name} has none{frames.lacking(name)}"
-                )
+                self.info.setdefault(f"no_{name}", f"{path.name} has none{frames.lacking(name)}")
         theory = frames.info.get("level_of_theory")
         if theory and theory not in (said := self.info.get("level_of_theory", "")):
             self.info["level_of_theory"] = f"{said}; {theory}" if said else theory
@@ -284,11 +284,12 @@ def _files_of(place: Any) -> list[Path]:
     return files
 
 
-def _pieces(path: Path, asked: Asked) -> Iterator[Frames]:
+def _pieces(path: Path, asked: Asked, check: bool) -> Iterator[Frames]:
     """The frames of a file, `PIECE` at a time where its form allows it."""
     for frames in _read_in_pieces(path, asked):
         try:
-            check_plausible(frames)
+            if check:
+                check_plausible(frames)
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
         yield frames

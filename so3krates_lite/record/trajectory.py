@@ -25,6 +25,7 @@ from so3krates_lite.datasets.on_disk import FramesOnDisk
 from so3krates_lite.errors import UserError, require
 from so3krates_lite.record.attention_record import AttentionRecord
 from so3krates_lite.record.tables import imported, to_xarray
+from so3krates_lite.runtime.settings import precision_of
 from so3krates_lite.structures.frames import Frames
 
 if TYPE_CHECKING:
@@ -73,8 +74,9 @@ def record_trajectory(
     path = Path(path)
     if isinstance(frames, str | os.PathLike):
         frames = FramesOnDisk(frames)
-    store = _Store(path, _begun_with(potential, chunk, precision, frames[0]))
+    precision_of(precision)
     atoms = int(frames.n_atoms.max())
+    store = _Store(path, _begun_with(potential, frames[0], atoms, chunk, precision))
     try:
         for start, stop, place in store.lacking(len(frames), chunk, check):
             piece = frames[start:stop].widened(atoms)
@@ -89,7 +91,7 @@ def record_trajectory(
 
 
 def _begun_with(
-    potential: Attends, chunk: int, precision: str, first: Frames
+    potential: Attends, first: Frames, atoms: int, chunk: int, precision: str
 ) -> dict[str, str | int]:
     """What a store is begun with, and has to go on with."""
     import jax
@@ -100,6 +102,7 @@ def _begun_with(
     return {
         "potential": f"{zlib.crc32(weights):08x}",
         "first frame": f"{zlib.crc32(where.tobytes()):08x}",
+        "number of atoms": atoms,
         "chunk": chunk,
         "precision": precision,
     }

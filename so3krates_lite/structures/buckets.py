@@ -60,12 +60,13 @@ def in_parts(index: Index, size: int) -> Iterator[tuple[Index, Index]]:
         yield index[start : start + size], filled
 
 
-def buckets(sizes: Int[np.ndarray, "structures kinds"]) -> list[Index]:
-    """Structures by size: places for atoms, for pairs, … all cost alike."""
+def buckets(sizes: Int[np.ndarray, "structures kinds"], spare: float | None = None) -> list[Index]:
+    """Structures by size: places for atoms, for pairs, … all cost alike. ``spare`` stands for
+    `SPARE`."""
     rung = np.array([round_up(size) for size in sizes.sum(axis=1).tolist()])
     groups = [np.flatnonzero(rung == step) for step in np.unique(rung)]
     work = sum(padded(sizes[group]) for group in groups)
-    allowed = SPARE * work
+    allowed = (SPARE if spare is None else spare) * work
     while len(groups) > 1:
         joined = [np.sort(np.concatenate(both)) for both in pairwise(groups)]
         added = [

@@ -174,7 +174,8 @@ class Frames:
     def __repr__(self) -> str:
         name = self.info.get("name", "")
         head = f"{name!r}, " if name else ""
-        return f"Frames({head}{len(self)} frames, up to {self.max_atoms} atoms, {', '.join(self.known)})"
+        known = ", ".join(self.known)
+        return f"Frames({head}{len(self)} frames, up to {self.max_atoms} atoms, {known})"
 
     # -- choosing and joining -----------------------------------------------------------------
 

@@ -37,9 +37,7 @@ def check_labels(frames: Frames | FramesOnDisk, split: Split, model: ModelConfig
         )
 
 
-def facts_of(
-    frames: Frames | FramesOnDisk, split: Split, settings: TrainConfig
-) -> dict[str, Any]:
+def facts_of(frames: Frames | FramesOnDisk, split: Split, settings: TrainConfig) -> dict[str, Any]:
     return {
         "data": frames.info.get("name", "unnamed frames"),
         "level of theory": frames.info.get("level_of_theory", "not stated"),

@@ -134,12 +134,8 @@ class TrainingSet(Bucketed):
         rooms = [data.batch.room for _, data in buckets]
         super().__init__([index for index, _ in buckets], rooms, batch_size)
         self.buckets = on_all(jax.device_put(tuple(data for _, data in buckets)), mesh)
+        self.example = buckets[0][1].batch[:1]  # a batch of one frame
         self.mesh, self.facts = mesh, {}
-
-    @property
-    def example(self) -> Batch:
-        """A batch of one frame."""
-        return self.buckets[0].batch[:1]
 
     def choose(self, order: Int[np.ndarray, "steps batch"]) -> tuple[Chosen, ...]:
         """The frames of each step, bucket by bucket."""

@@ -1,9 +1,9 @@
 """The training loop: an epoch is one call to the device.
 
 Data, weights and optimiser state live on the device; `lax.scan` runs over the steps of an epoch, or
-of a part of one where the data come from disk (`stream`); the host only draws the order of frames, decides on learning rate and stopping, and writes the run
-folder. All of it follows from the seed and the epoch's number, so that a resumed run and an
-uninterrupted one give the same numbers.
+of a part of one where the data come from disk (`stream`). The host only draws the order of frames,
+decides on learning rate and stopping, and writes the run folder. All of it follows from the seed
+and the epoch's number, so that a resumed run and an uninterrupted one give the same numbers.
 
 Several networks are trained side by side in one program (`jax.vmap` over weights, order of frames
 and learning rate). Each goes its own way as if it were alone: it has a learning rate that falls
@@ -226,7 +226,7 @@ def _train(
     streamed = isinstance(frames, FramesOnDisk)
     if streamed and settings.members > 1:
         raise UserError(
-            "Members of an ensemble each take the frames in an order of their own, which is not done "
+            "Members of an ensemble take the frames each in an order of its own, which is not done "
             "from disk: train them one after another, or load the frames."
         )
     training = frames.only(split.train) if streamed else frames[split.train]
@@ -301,16 +301,16 @@ def _train(
                 rates.append(common * dtype.type(of_member.scale))
             of_all = np.stack(rates) if several else rates[0]
             run_epoch = _epoch_of_each if several else partial(_epoch, mesh=mesh)
-            found = []
+            told: list[list[Array]] = []  # losses and norms, part by part
             try:
                 for buckets, chosen, some in data.parts(np.stack(orders)):
-                    now = of_all[..., some]
-                    state, *of_part = run_epoch(state, buckets, chosen, now, hyper, model, parts)
-                    found.append(of_part)
-                    jax.block_until_ready(found[-2:][0])  # so that few parts wait for the device
+                    inputs = buckets, chosen, of_all[..., some]
+                    state, *of_part = run_epoch(state, *inputs, hyper, model, parts)
+                    told.append(of_part)
+                    jax.block_until_ready(told[-2:][0])  # so that few parts wait for the device
                 losses, norms = (
                     np.concatenate([np.atleast_2d(a) for a in each], axis=1)
-                    for each in zip(*found, strict=True)
+                    for each in zip(*told, strict=True)
                 )
             except jax.errors.JaxRuntimeError as error:
                 if jax.process_count() == 1:

@@ -4,11 +4,12 @@ A step takes the same frames as in memory: the order of an epoch follows from th
 epoch's number, and any frame can be found in the scratch file (`datasets.on_disk`). So the numbers
 are those of training in memory, and a run is resumed as such a run is.
 
-Before the first step all pairs are listed, once, into a second scratch file; how many each frame
-has decides on the buckets. Then an epoch is cut into parts of a few steps. While the device
-computes one, threads of grain read the frames of the next ones, fill up each bucket's to its shape
-and hand them over as one batch, so that memory holds a few parts, whatever the size of the set. A
-part has the same shapes as any other and needs no compilation of its own.
+Before the first step all pairs are listed, once, into a second scratch file. How many each frame
+has decides on the buckets, of which there are more than in memory where frames are many. Then an
+epoch is cut into parts of a few steps. While the device computes one, a thread of grain reads the
+frames of the next ones, fills up each bucket's to its shape and hands them over as one batch, so
+that memory holds a few parts, whatever the size of the set. A part has the same shapes as any other
+and needs no compilation of its own.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ from so3krates_lite.errors import UserError
 from so3krates_lite.runtime.scratch import Scratch
 from so3krates_lite.structures.batching import PairLists, make_batch
 from so3krates_lite.structures.buckets import Index, buckets, padded
-from so3krates_lite.structures.graph import Batch
 from so3krates_lite.training.data import Bucketed, Chosen, Part, Targets
 from so3krates_lite.training.devices import on_all
 from so3krates_lite.training.objective import Labelled
 
 AHEAD, THREADS = 2, 1  # parts that are read ahead; more threads wait for Python's lock
 MOST_STEPS, MOST_BYTES = 16, 1 << 26  # of a part
+# of so many frames, an epoch costs more than compiling: more buckets, less padding
+MANY, SPARE = 20_000, 1.1
 
 
 class StreamedSet(Bucketed):
@@ -58,17 +60,13 @@ class StreamedSet(Bucketed):
         self.frames, self.targets, self.mesh = frames, targets, mesh
         self._lists = ListsOnDisk(frames, targets.model, targets.dtype)
         sizes = np.column_stack([frames.n_atoms, self._lists.numbers])
-        held = buckets(sizes)
+        held = buckets(sizes, SPARE if len(frames) >= MANY else None)
         self._room = [np.maximum(sizes[index].max(axis=0), 1).tolist() for index in held]
         super().__init__(held, [sum(room[1:]) for room in self._room], batch_size)
         needed, places = int(sizes.sum()), sum(padded(sizes[index]) for index in held)
         self.facts = {"places lost to padding": f"{1 - needed / places:.1%}"}
         self._shape = [self._filled(k, index[:1]) for k, index in enumerate(held)]
-
-    @property
-    def example(self) -> Batch:
-        """A batch of one frame."""
-        return self._shape[0].batch
+        self.example = self._shape[0].batch  # of one frame
 
     def parts(self, orders: Int[np.ndarray, "members steps batch"]) -> Iterator[Part]:
         """What the device computes at once, read ahead."""
@@ -129,8 +127,12 @@ class ListsOnDisk:
             except UserError as error:  # which counts within the part
                 raise UserError(f"Counted from training frame {begin} on: {error}") from None
             self._has_far = lists.far is not None
-            each = zip(lists.local, lists.far, strict=True) if lists.far else zip(lists.local, strict=True)
-            content = [b"".join(map(self._packed, both)) for both in each]
+            each = (
+                zip(lists.local, lists.far, strict=True)
+                if lists.far
+                else zip(lists.local, strict=True)
+            )
+            content = [b"".join(map(self._packed, one)) for one in each]
             place = self._store.append(b"".join(content))
             places.append(place + np.cumsum([0, *map(len, content[:-1])]))
             numbers.append(lists.numbers.astype(np.int32))

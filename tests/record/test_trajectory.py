@@ -187,7 +187,10 @@ def test_maps_are_means_of_matrices_and_show_what_switches_on(frames, stored):
     table = pairs_that_switch(maps)
     switching = table["most"] - table["least"] > 1e-9
     pairs = zip(table["receiver"][switching], table["sender"][switching], strict=True)
-    assert {(int(i), int(j)) for i, j in pairs} == {(0, 3), (3, 0)}  # all others keep their distance
+    assert {(int(i), int(j)) for i, j in pairs} == {
+        (0, 3),
+        (3, 0),
+    }  # all others keep their distance
     # they see each other where they stand on one side
     assert {*table["on"][:2]} <= {0, 3} and {*table["off"][:2]} <= {1, 2}
     with pytest.raises(UserError, match="There is no 'weight' of a block 'given'"):
@@ -209,9 +212,12 @@ def test_a_cluster_reduces_to_the_same(frames, stored):
     distributed = pytest.importorskip("distributed")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of ports and event loops, which are distributed's own
-        with distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
-        ) as cluster, distributed.Client(cluster):
+        with (
+            distributed.LocalCluster(
+                n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+            ) as cluster,
+            distributed.Client(cluster),
+        ):
             reduced(open_attention(stored), frames)
 
 

@@ -21,7 +21,7 @@ ON_FOUR = """
 import jax, numpy as np
 from dataclasses import replace
 import so3krates_lite as s3
-from so3krates_lite.datasets import load
+from so3krates_lite.datasets import FramesOnDisk, load, save_frames
 from so3krates_lite.datasets.splits import random_split
 from so3krates_lite.errors import UserError
 from so3krates_lite.training import TrainConfig, train
@@ -34,7 +34,7 @@ chains = load("carbon-chains-gfn2")
 frames = chains[np.r_[:16, 1000:1016]]  # of two sizes
 split = random_split(frames, 24, 8, seed=1)
 
-def run(devices, settings=settings, **more):
+def run(devices, settings=settings, frames=frames, **more):
     return train(frames, split, model=model, settings=settings, devices=devices,
                  progress=Silent(), **more)
 
@@ -45,6 +45,8 @@ def apart(one, other):
 one = run(1)
 for devices in (2, "all"):
     assert apart(one, run(devices)) < 1e-12, devices
+save_frames(frames, "frames.npz", compact=False)  # read from disk, and shared as well
+assert apart(one, run(2, frames=FramesOnDisk(["frames.npz"], scratch="."))) < 1e-12
 half = replace(settings, epochs=2, max_minutes=1e-9)
 run("all", half, folder="half")  # ends after the second epoch at the latest
 kept = run(2, folder="half", resume=True)
