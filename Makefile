@@ -19,7 +19,7 @@ $(READY): pyproject.toml constraints.txt
 		|| { echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3"; exit 1; }
 	@test -e $(READY) || { echo "Making $(VENV) (a few minutes, once) ..."; $(PYTHON) -m venv --clear $(VENV); }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		-c constraints.txt -e '.[lab,analysis,test,generate,simulate]'
+		-c constraints.txt -e '.[lab,analysis,test,generate,simulate,engines]'
 	@$(BIN)/so3krates-lite data fetch so3lr > $(VENV)/so3lr.txt \
 		|| echo "Without SO3LR: what needs it says so, all else works."
 	@touch $(READY)
@@ -41,7 +41,7 @@ test-fast: $(READY)  ## the suite without the notebooks
 define suite_in
 	$(PYTHON) -m venv --clear build/$(1)
 	build/$(1)/bin/python -m pip install --quiet --disable-pip-version-check uv
-	build/$(1)/bin/uv pip install --quiet --python build/$(1) $(2) -e '.[lab,analysis,test,generate,simulate]'
+	build/$(1)/bin/uv pip install --quiet --python build/$(1) $(2) -e '.[lab,analysis,test,generate,simulate,engines]'
 	build/$(1)/bin/python -m pytest -n $(WORKERS) --dist loadfile -m "not browser" tests
 endef
 
