@@ -2,8 +2,8 @@
 
     python -m benchmarks.path_integrals                 # SO3LR, 16 beads, a few minutes
 
-What it should be is known nearly: the molecule's own vibrations as quantum oscillators, its turning
-and moving as classical ones. A classical molecule would have kT/2 for each of nine coordinates.
+What it should be is known nearly: the molecule's own vibrations as oscillators of as many beads,
+its turning and moving as classical. A classical molecule has kT/2 for each of nine coordinates.
 """
 
 from __future__ import annotations
@@ -28,6 +28,13 @@ from so3krates_lite.simulate import vibrations
 SERVE = "from so3krates_lite.cli import main; raise SystemExit(main())"
 
 
+def kinetic_energy(quanta: np.ndarray, kT: float, beads: int) -> float:
+    """Of oscillators whose quanta hbar omega are given, by the centroid virial of so many beads:
+    kT/2 sum_k omega^2 / (omega_k^2 + omega^2), omega_k = 2 P kT/hbar sin(pi k/P)."""
+    ring = 2 * beads * kT * np.sin(np.pi * np.arange(beads) / beads)
+    return kT / 2 * (quanta**2 / (ring[:, None] ** 2 + quanta**2)).sum()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="so3lr")
@@ -39,9 +46,9 @@ def main() -> None:
     kT = units.kB * options.temperature
 
     found = vibrations(molecule("H2O"), options.model)
-    energy = found.energies[found.energies > 0]
-    harmonic = (energy / 4 / np.tanh(energy / (2 * kT))).sum() + 6 * kT / 2
-    print(f"classical: {1e3 * 9 * kT / 2:.0f} meV; harmonic and quantum: {1e3 * harmonic:.0f} meV")
+    for beads in (1, options.beads, 1000):
+        harmonic = kinetic_energy(found.energies, kT, beads) + 6 * kT / 2
+        print(f"harmonic, {beads} beads: {1e3 * harmonic:.0f} meV", flush=True)
 
     with tempfile.TemporaryDirectory() as folder:
         name = Path(folder).name
