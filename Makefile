@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 # what lessons and tests need beyond the package itself, which is enough for the demonstration
-EXTRAS := lab,analysis,test,generate,simulate,scale
+EXTRAS := lab,analysis,test,generate,simulate,scale,engines
 # marks of what is installed, and where they lie while pip is at work
 FIRST := $(VENV)/.first
 READY := $(VENV)/.ready

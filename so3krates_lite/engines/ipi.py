@@ -79,20 +79,8 @@ def _connected(where: Any, timeout: float, name: str) -> socket.socket:
     """A connection, as soon as someone listens there."""
     end = time.monotonic() + timeout
     while True:
-        left = max(end - time.monotonic(), EVERY)
         try:
-            if isinstance(where, str):
-                connection = socket.socket(socket.AF_UNIX)
-                try:
-                    connection.connect(where)
-                except OSError:
-                    connection.close()
-                    raise
-            else:
-                connection = socket.create_connection(where, timeout=left)
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.settimeout(None)
-            return connection
+            return _knock(where, max(end - time.monotonic(), EVERY))
         except (OSError, OverflowError) as error:
             if time.monotonic() + EVERY > end or isinstance(error, OverflowError):
                 raise UserError(
@@ -100,6 +88,23 @@ def _connected(where: Any, timeout: float, name: str) -> socket.socket:
                     f"input, or wait longer than {timeout:g} s."
                 ) from None
         time.sleep(EVERY)
+
+
+def _knock(where: Any, seconds: float) -> socket.socket:
+    """A connection to a unix socket's path, or to an address and port."""
+    if not isinstance(where, str):
+        connection = socket.create_connection(where, timeout=seconds)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    else:
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.connect(where)
+        except OSError:
+            connection.close()
+            raise
+    connection.settimeout(None)  # between two steps a server may take its time
+    return connection
 
 
 def _answer(protocol: IPIProtocol, atoms: Atoms, name: str) -> int:

