@@ -18,27 +18,29 @@ HELD := $(VENV)/.held
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 18
 
-# The package with extras, $(1), on top of what is there. No mark stands while pip is at work, so what
-# is interrupted starts over with an empty environment; where pip itself gives up, as it does without
-# the network, all stays as it was.
+# The package with extras, $(1), by pip with options, $(2), on top of what is there. No mark stands
+# while pip is at work, so what is interrupted starts over with an empty environment; where pip
+# itself gives up, as it does without the network, all stays as it was.
 define install
 	@trap 'exit 130' HUP INT TERM; mkdir -p $(HELD); mv -f $(FIRST) $(READY) $(DOCS) $(HELD) 2>/dev/null; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.$(1)'; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(2) -e '.$(1)'; \
 	status=$$?; test $$status -gt 128 || mv -f $(HELD)/.??* $(VENV) 2>/dev/null; exit $$status
 endef
 
-# an environment with the second mark alone is from before there were two
+# An environment with the second mark alone is from before there were two. Byte code of everything is
+# more than half of pip's work: the demonstration needs little of it, the rest comes with the second.
 $(FIRST): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3"; exit 1; }
 	@test -e $(FIRST) || test -e $(READY) \
 		|| { echo "Making $(VENV) (a minute, once) ..."; $(PYTHON) -m venv --clear $(VENV); }
-	$(call install)
+	$(call install,,--no-compile)
 	@touch $@
 
 $(READY): $(FIRST)
 	@test -e $(READY) || echo "Installing what lessons and tests need (some minutes, once) ..."
 	$(call install,[$(EXTRAS)])
+	@$(BIN)/python -m compileall -q $(VENV)/lib > /dev/null || true  # templates do not compile
 	@$(BIN)/so3krates-lite data fetch so3lr > $(VENV)/so3lr.txt \
 		|| echo "Without SO3LR: what needs it says so, all else works."
 	@touch $@
