@@ -20,7 +20,7 @@ they add to them. Only `Pairs`, and sums over all atoms (`Batch.total`), need to
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -122,7 +122,8 @@ class Batch:
     @property
     def mesh(self) -> Mesh | None:
         """Of the devices that share its structure, if it lies on several."""
-        return None if self.local.sent is None else self.local.sent.sharding.mesh
+        sent: Any = self.local.sent  # on devices, not numpy's
+        return None if sent is None else sent.sharding.mesh
 
     def total(self, values: Num[Array, "graphs atoms"]) -> Num[Array, "graphs"]:
         """The sum over the atoms of each structure, those on other devices included."""
