@@ -46,9 +46,15 @@ def open_attention(path: str | os.PathLike[str], *, check: bool = False) -> xr.D
         raise UserError(f"{path} holds no attention: name a folder that record_trajectory made.")
     try:
         group = zarr.open_group(path, mode="r")
-        pieces = group.attrs.asdict().get("pieces")
+        attributes = group.attrs.asdict()
     except (KeyError, OSError, TypeError, ValueError) as error:
         raise UserError(f"{path} cannot be read as a zarr store ({error}).") from None
+    pieces = attributes.get("pieces")
+    if attributes.get("again"):
+        raise UserError(
+            f"Recording lost chunks of {path} anew was stopped: run record_trajectory with the "
+            f"same model and frames again."
+        )
     if not pieces:
         raise UserError(f"{path} holds no attention yet: run record_trajectory to its end.")
     if lost := list(missing_chunks(group, pieces, torn=check)):
@@ -63,7 +69,8 @@ def open_attention(path: str | os.PathLike[str], *, check: bool = False) -> xr.D
     data = xr.open_zarr(path, consolidated=False, chunks={})
     held = dict(zip(GROWING, pieces[-1], strict=True))
     data = data.isel({name: slice(held[name]) for name in GROWING if name in data.dims})
-    del data.attrs["pieces"]
+    for name in ("pieces", "again", "begun"):  # of the store, not of the record
+        data.attrs.pop(name, None)
     data.attrs["store"] = str(path)
     return data
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,6 +88,9 @@ def record_trajectory(
             f"{path} cannot be written to ({error.strerror or error}): what has been recorded is "
             f"kept, so make room and run the same again."
         ) from error
+    finally:
+        if not store.pieces:  # nothing half-written stays
+            shutil.rmtree(path, ignore_errors=True)
     return path
 
 
@@ -133,12 +137,16 @@ class _Store:
 
     def lacking(self, frames: int, chunk: int, check: bool) -> Iterator[tuple[int, int, int]]:
         """First and last frame and the place of each piece that is to be recorded."""
-        again = set()
-        for name, first, last, file in missing_chunks(self.group, self.pieces, check):
-            file.unlink(missing_ok=True)  # what cannot be read cannot be written into, either
+        again = set(self.group.attrs.asdict().get("again", []))
+        lost = list(missing_chunks(self.group, self.pieces, check))
+        for name, first, last, _ in lost:
             which = _grows(self.group[name])[1]
             ends = [0, *(piece[which] for piece in self.pieces)]
             again |= {k for k, end in enumerate(ends[1:]) if ends[k] < last and end > first}
+        if again:  # stated before anything is touched, since this may be stopped, too
+            self.group.attrs["again"] = sorted(again)
+        for *_, file in lost:
+            file.unlink(missing_ok=True)  # what cannot be read cannot be written into, either
         begins = [0, *(piece[0] for piece in self.pieces)]
         yield from ((begins[k], begins[k + 1], k) for k in sorted(again))
         for start in range(begins[-1], frames, chunk):
@@ -169,6 +177,9 @@ class _Store:
             ends = [begin[name] + data.sizes.get(name, 0) for name in GROWING]
             self.pieces.append(ends)
             self.group.attrs["pieces"] = self.pieces
+        else:
+            again = self.group.attrs["again"]
+            self.group.attrs["again"] = [other for other in again if other != place]
 
     def _make(self, data: xr.Dataset, atoms: int) -> None:
         """Arrays for the record's variables, with chunks for a piece as long as the first."""

@@ -207,8 +207,9 @@ class Frames:
     def widened(self, atoms: int) -> Frames:
         """With so many columns, the further ones padding; as they are where they have as many."""
         width = max(atoms, self.max_atoms)
-        wide = {n: getattr(self, n) for n in _PER_ATOM if getattr(self, n) is not None}
-        return replace(self, **{name: _widen(array, width) for name, array in wide.items()})
+        arrays = {name: getattr(self, name) for name in _PER_ATOM}
+        wide: dict[str, Any] = {n: _widen(a, width) for n, a in arrays.items() if a is not None}
+        return replace(self, **wide)
 
     @staticmethod
     def concatenate(sets: Iterable[Frames]) -> Frames:

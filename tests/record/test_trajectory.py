@@ -114,6 +114,10 @@ def test_a_missing_chunk_is_named_and_recorded_anew(frames, stored):
     file.unlink()
     with pytest.raises(UserError, match=r"given_weighted/c/0/2/0 is missing .*record_trajectory"):
         open_attention(stored)
+    with pytest.raises(KeyboardInterrupt):  # the chunk belongs to several pieces
+        record_trajectory(ByDistance(fails_at=2), frames, stored, chunk=5, precision="float64")
+    with pytest.raises(UserError, match="anew was stopped: run record_trajectory"):
+        open_attention(stored)
     record_trajectory(again, frames, stored, chunk=5, precision="float64")
     assert sum(again.seen) < len(frames)
     assert_equal(from_xarray(open_attention(stored)), ByDistance().attention(frames))
@@ -161,6 +165,9 @@ def test_a_store_goes_on_only_as_it_was_begun(frames, stored, tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match="is there already, and no record"):
         record_trajectory(ByDistance(), frames, tmp_path / "folder")
+    with pytest.raises(KeyboardInterrupt):
+        record_trajectory(ByDistance(fails_at=1), frames, tmp_path / "none.zarr")
+    assert not (tmp_path / "none.zarr").exists()
     with pytest.raises(UserError, match="chunk = 0"):
         record_trajectory(ByDistance(), frames, tmp_path / "none.zarr", chunk=0)
     with pytest.raises(UserError, match="holds no attention"):
