@@ -67,7 +67,8 @@ def done(folder: Path, target: str, pip: str = "") -> tuple[int, list[str]]:
     return status, (folder / "log").read_text().splitlines()
 
 
-REST = ["pip .[lab,analysis,test,generate,simulate]", "compiled", "program data fetch so3lr"]
+EXTRAS = "lab,analysis,test,generate,simulate,scale,engines"
+REST = [f"pip .[{EXTRAS}]", "compiled", "program data fetch so3lr"]
 
 
 def test_the_demonstration_installs_the_package_alone(folder):

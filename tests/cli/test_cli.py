@@ -239,7 +239,7 @@ MISTAKES = {
     ),
     "ending of attention": (
         ["attention", "ethanol-gfn2", "ethanol-gfn2", "--out", "x.png"],
-        ".html or .npz",
+        ".html, .npz or .zarr",
     ),
     "unknown strategy": (
         ["train", "ethanol-gfn2", "--folder", "x", "--strategy", "odd"],

@@ -31,7 +31,7 @@ MODEL = So3kratesConfig(
 # so quick that validation gets worse at times, and then soon stops a member
 SETTINGS = TrainConfig(
     epochs=8, batch_size=8, learning_rate=0.2, ema_decay=0.0, plateau_patience=1, stop_patience=2,
-    members=3, seed=4, precision="float64",  # in which rounding stays small
+    weight_decay=0.0, members=3, seed=4, precision="float64",  # in which rounding stays small
 )  # fmt: skip
 
 

@@ -222,7 +222,7 @@ def test_parts_that_are_not_trained_stay_and_cost_muon_nothing():
         state = start_state(params, "muon", ("embedding", "head"))
         assert state.layout.matrices == ((1, 5, 5),)
         for _ in range(2):
-            state, _ = moved(state, gradient, jnp.asarray(0.1), 1.0, 0.9)
+            state, _ = moved(state, gradient, jnp.asarray(0.1), 1.0, 0.3, 0.9)
         for mean in (False, True):
             found = params_of(state, mean)
             jax.tree.map(np.testing.assert_array_equal, found["layers"], params["layers"])
