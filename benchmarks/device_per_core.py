@@ -58,16 +58,14 @@ def work(way: str, options: argparse.Namespace) -> None:
     settings = TrainConfig(batch_size=options.batch)
     frames = load("ethanol-gfn2")[: STEPS * options.batch]
     mesh = mesh_of(devices, options.batch)
-    data = TrainingSet(
-        frames, Targets(model, np.zeros(100), 1.0, np.dtype("float32")), options.batch
-    )
+    targets = Targets(model, np.zeros(100), 1.0, np.dtype("float32"))
+    data = TrainingSet(frames, targets, options.batch, mesh)
     order = np.random.default_rng(0).permutation(len(frames)).reshape(STEPS, -1)
-    chosen = data.choose(order) if mesh is None else data.choose_shares(order, devices)
-    buckets = on_all(data.buckets, mesh)
-    first = initialise(jax.random.key(0), data.buckets[0].batch[:1], model)
+    chosen, buckets = data.choose(order), data.buckets
+    first = initialise(jax.random.key(0), data.example, model)
     state = on_all(start_state(first, settings.optimiser), mesh)
     weights = Weights(settings.energy_weight, settings.forces_weight)
-    hyper = Hyper(settings.clip_norm, settings.ema_decay, weights)
+    hyper = Hyper(settings.clip_norm, settings.weight_decay, settings.ema_decay, weights)
     rates = np.full(STEPS, 1e-3, np.float32)
 
     begin, told = time.perf_counter(), {}

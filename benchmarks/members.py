@@ -65,7 +65,7 @@ def main() -> None:
         lambda *a: jnp.stack(a),
         *[(start_state(p, "muon"), c) for p, c in zip(params, chosen, strict=True)],
     )
-    hyper, rates = Hyper(1.0, 0.999, Weights(0.01, 0.99)), np.full(STEPS, 1e-3, np.float32)
+    hyper, rates = Hyper(1.0, 0.02, 0.999, Weights(0.01, 0.99)), np.full(STEPS, 1e-3, np.float32)
 
     def epoch(one):
         state, frames_of_step = one
