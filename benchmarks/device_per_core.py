@@ -50,7 +50,6 @@ def work(way: str, options: argparse.Namespace) -> None:
     from so3krates_lite.training.data import Targets, TrainingSet
     from so3krates_lite.training.devices import mesh_of, on_all
     from so3krates_lite.training.loop import Hyper, _epoch
-    from so3krates_lite.training.objective import Weights
     from so3krates_lite.training.state import start_state
 
     tiny = {"features": 12, "layers": 1, "degrees": (1, 2), "heads": 2}
@@ -64,8 +63,7 @@ def work(way: str, options: argparse.Namespace) -> None:
     chosen, buckets = data.choose(order), data.buckets
     first = initialise(jax.random.key(0), data.example, model)
     state = on_all(start_state(first, settings.optimiser), mesh)
-    weights = Weights(settings.energy_weight, settings.forces_weight)
-    hyper = Hyper(settings.clip_norm, settings.weight_decay, settings.ema_decay, weights)
+    hyper = Hyper.of(settings)
     rates = np.full(STEPS, 1e-3, np.float32)
 
     begin, told = time.perf_counter(), {}

@@ -21,9 +21,9 @@ from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.datasets import load
 from so3krates_lite.energies import energy_and_forces, initialise
 from so3krates_lite.runtime.settings import Compiled, hardware
+from so3krates_lite.training.config import TrainConfig
 from so3krates_lite.training.data import Targets, TrainingSet
 from so3krates_lite.training.loop import Hyper, _epoch
-from so3krates_lite.training.objective import Weights
 from so3krates_lite.training.state import start_state
 
 STEPS = 20
@@ -57,15 +57,14 @@ def main() -> None:
     targets = Targets(model, np.zeros(100), 1.0, np.dtype(np.float32))
     data = TrainingSet(frames, targets, options.batch)
     members = range(options.members)
-    atom = data.buckets[0].batch[:1]
-    params = [initialise(jax.random.key(k), atom, model) for k in members]
+    params = [initialise(jax.random.key(k), data.example, model) for k in members]
     orders = [np.random.default_rng(k).permutation(len(frames)) for k in members]
     chosen = [data.choose(order.reshape(STEPS, -1)) for order in orders]
     inputs = jax.tree.map(
         lambda *a: jnp.stack(a),
         *[(start_state(p, "muon"), c) for p, c in zip(params, chosen, strict=True)],
     )
-    hyper, rates = Hyper(1.0, 0.02, 0.999, Weights(0.01, 0.99)), np.full(STEPS, 1e-3, np.float32)
+    hyper, rates = Hyper.of(TrainConfig()), np.full(STEPS, 1e-3, np.float32)
 
     def epoch(one):
         state, frames_of_step = one

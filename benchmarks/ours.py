@@ -16,7 +16,7 @@ from so3krates_lite.structures.frames import Frames
 from so3krates_lite.training import TrainConfig
 from so3krates_lite.training.data import Chosen
 from so3krates_lite.training.loop import Hyper, _epoch
-from so3krates_lite.training.objective import Labelled, Weights
+from so3krates_lite.training.objective import Labelled
 from so3krates_lite.training.state import start_state
 
 
@@ -35,8 +35,7 @@ class Ours(JaxImplementation):
         weight = np.ones(len(frames), np.float32)
         labelled = Labelled(batch, energy, frames.forces.astype(np.float32), weight)
         self.data = jax.device_put(labelled)
-        weights = Weights(settings.energy_weight, settings.forces_weight)
-        self.hyper = Hyper(settings.clip_norm, settings.weight_decay, settings.ema_decay, weights)
+        self.hyper = Hyper.of(settings)
         self.rates = np.full(self.steps_per_call, settings.learning_rate, np.float32)
         self.order = self.orders(len(frames), batch_size)
 

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.gpu import TARGETS, training
+from benchmarks.gpu import TARGETS, seconds_to, training
 from benchmarks.run import TINY
 from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.datasets import load
@@ -34,6 +34,7 @@ from so3krates_lite.experiments.md17 import RECIPES, Recipe
 from so3krates_lite.runtime import files
 from so3krates_lite.runtime.settings import hardware
 from so3krates_lite.training.evaluation import format_table
+from so3krates_lite.training.run import RunFolder
 from so3krates_lite.units import convert
 
 # kcal/mol/Å: epochs of ours, chosen by validation frames in earlier runs
@@ -50,7 +51,7 @@ def ours(target: float, folder: Path, minutes: float, tiny: bool) -> dict[str, A
 
 
 def original(folder: Path, minutes: float, tiny: bool) -> None:
-    """The original's loop; after each epoch its line of results is written."""
+    """The original's loop; after each epoch its lines are written, in the form of a run's."""
     begin = time.perf_counter()
     import jax
 
@@ -64,21 +65,28 @@ def original(folder: Path, minutes: float, tiny: bool) -> None:
     code = Original(frames[split.train], config, 5)
     step = code.trace_training().lower().compile()
     steps = FRAMES[0] // 5
-    best = np.inf
-    when: dict[str, float | str] = {f"s to {target}": "-" for target in TARGETS}
-    epoch = 0
+    run, rows = RunFolder(folder / "original"), []
+    run.path.mkdir(parents=True, exist_ok=True)
     while time.perf_counter() - begin < 60 * minutes:
         code.train(step, steps)
-        epoch += 1
         forces = judged.observables(code.state.params, inputs)[keys["force"]]
         error = float(np.abs(jax.device_get(forces - targets[keys["force"]])).mean())
-        best = min(best, convert(error, "eV", "kcal/mol"))
-        for target in TARGETS:
-            if best <= target and when[f"s to {target}"] == "-":
-                when[f"s to {target}"] = round(time.perf_counter() - begin, 1)
-        row = {"code": "original", "epochs": epoch, "best": round(best, 3), **when}
-        row["training (min)"] = round((time.perf_counter() - begin) / 60, 1)
-        files.write_atomically(folder / "original.json", json.dumps(row).encode())
+        wall_s = time.perf_counter() - begin
+        rows.append({"epoch": len(rows) + 1, "wall_s": wall_s, "valid_force_mae_eV_A": error})
+        run.write_metrics(rows)
+
+
+def told(folder: Path) -> dict[str, Any]:
+    """The original's line of the table."""
+    rows = RunFolder(folder).read_metrics()
+    best = min(row["valid_force_mae_eV_A"] for row in rows)
+    return {
+        "code": "original",
+        "epochs": len(rows),
+        "training (min)": round(rows[-1]["wall_s"] / 60, 1),
+        "best": round(convert(best, "eV", "kcal/mol"), 3),
+        **seconds_to(folder),
+    }
 
 
 def child(python: str, core: int | None, *arguments: str) -> subprocess.Popen:
@@ -130,8 +138,8 @@ def main(arguments: list[str] | None = None) -> None:
     if failed:
         raise SystemExit(failed)
     rows = json.loads((options.folder / "ours.json").read_text())
-    if (found := options.folder / "original.json").is_file():
-        rows.append(json.loads(found.read_text()))
+    if (options.folder / "original" / "metrics.csv").is_file():
+        rows.append(told(options.folder / "original"))
     columns = (
         "code",
         "epochs",

@@ -9,6 +9,7 @@ from so3krates_lite.cli.options import (
     above_zero,
     add_loading,
     add_model_and_data,
+    add_precision,
     command,
     file_to_write,
     first_structure,
@@ -39,9 +40,7 @@ def add_serve(commands) -> None:
     parser.add_argument(
         "--timeout", type=above_zero, default=60.0, help="seconds to wait for the server [60]"
     )
-    parser.add_argument(
-        "--precision", choices=("float32", "float64"), default="float64", help="[float64]"
-    )
+    add_precision(parser)
     parser.add_argument("--write", metavar="FOLDER", help="write an example for i-PI instead")
     parser.add_argument("--beads", type=positive, default=32, help="in the example [32]")
     add_loading(parser)
@@ -83,9 +82,7 @@ def add_export(commands) -> None:
         "--neighbours", type=positive, required=True, help="of an atom, on average, and some more"
     )
     parser.add_argument("--platform", choices=("cuda", "cpu"), default="cuda", help="[cuda]")
-    parser.add_argument(
-        "--precision", choices=("float32", "float64"), default="float64", help="[float64]"
-    )
+    add_precision(parser)
 
 
 def _export(options: argparse.Namespace) -> None:

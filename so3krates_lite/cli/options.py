@@ -200,6 +200,12 @@ def devices(text: str) -> int | str:
     return text if text == "all" else positive(text)
 
 
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--precision", choices=("float32", "float64"), default="float64", help="[float64]"
+    )
+
+
 def seed_number(text: str) -> int:
     """A whole number from 0 upwards."""
     if not text.isdecimal():

@@ -11,6 +11,7 @@ from so3krates_lite.cli.options import (
     above_zero,
     add_loading,
     add_model_and_data,
+    add_precision,
     command,
     file_to_write,
     first_structure,
@@ -122,9 +123,7 @@ def add_md(commands) -> None:
     parser.add_argument("--every", type=positive, default=20, help="record every so many [20]")
     parser.add_argument("--replicas", type=positive, default=1, help="[1]")
     parser.add_argument("--seed", type=seed_number, default=0, help="[0]")
-    parser.add_argument(
-        "--precision", choices=("float32", "float64"), default="float64", help="[float64]"
-    )
+    add_precision(parser)
     parser.add_argument("--checkpoint", type=file_to_write, help="a file to go on from")
     add_loading(parser)
 

@@ -145,10 +145,10 @@ def load_with_structures(
     else:
         asked.query = index
     if len(paths) == 1:
-        frames = _read_named(paths[0], asked)
+        frames = read_named(paths[0], asked)
     else:  # an index counts through all files of a set
         each = replace(asked, chosen=slice(None), limit=None if index else limit)
-        frames = asked.take(Frames.concatenate(_read_named(path, each) for path in paths))
+        frames = asked.take(Frames.concatenate(read_named(path, each) for path in paths))
     info = _describe(frames.info, known, paths, index)
     if asked.notes and known is None:
         log.warning("%s: %s", paths[0], "; ".join(asked.notes))
@@ -215,7 +215,7 @@ def _describe(
 # -- files ----------------------------------------------------------------------------------------
 
 
-def _read_named(path: Path, asked: Asked) -> Frames:
+def read_named(path: Path, asked: Asked) -> Frames:
     """`read_file`, every error of which names the file."""
     try:
         return read_file(path, asked)

@@ -24,7 +24,7 @@ from jaxtyping import Bool, Float, Int
 from so3krates_lite.datasets.ase_files import IN_PIECES, pieces_by_ase
 from so3krates_lite.datasets.asked import Asked
 from so3krates_lite.datasets.checks import check_plausible
-from so3krates_lite.datasets.loaders import _read_named
+from so3krates_lite.datasets.loaders import read_named
 from so3krates_lite.datasets.places import cache_folder
 from so3krates_lite.errors import UserError
 from so3krates_lite.runtime.scratch import Scratch
@@ -297,7 +297,7 @@ def _pieces(path: Path, asked: Asked, check: bool) -> Iterator[Frames]:
 
 def _read_in_pieces(path: Path, asked: Asked) -> Iterator[Frames]:
     if path.suffix not in IN_PIECES:
-        yield _read_named(path, asked)
+        yield read_named(path, asked)
         return
     try:
         yield from pieces_by_ase(path, asked, PIECE)

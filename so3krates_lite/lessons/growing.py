@@ -50,12 +50,13 @@ def check_best_edge(best_edge: Attempt) -> str:
     """Lesson 13, exercise 2: ``best_edge(sizes)``, the largest size of the smaller bucket."""
     for sizes in ([3] * 4 + [5] * 30 + [20] * 3 + [9], [2] * 8 + [30] * 20 + [40] * 50):
         of = np.random.default_rng(1).permutation(np.array(sizes))
-        places = {int(edge): places_of_two(of, int(edge)) for edge in np.unique(of)}
+        there, number = (found.tolist() for found in np.unique(of, return_counts=True))
+        places = {edge: places_of_two(of, edge) for edge in there}
         right = min(places, key=lambda edge: places[edge])
         edge = whole_number(best_edge(of), "the largest size of the smaller bucket")
         if places_of_two(of, edge) == places[right]:
             continue
-        above = int(np.unique(of)[np.searchsorted(np.unique(of), right) + 1])
+        above = there[there.index(right) + 1]
         mistakes = {
             "that is the smallest size of the larger bucket; give the largest of the smaller.": (
                 above
@@ -70,17 +71,12 @@ def check_best_edge(best_edge: Attempt) -> str:
             ),
         }
         refuse(edge, mistakes)
-        counts = ", ".join(f"{n} of {size} atoms" for size, n in zip(*unique(of), strict=True))
+        counts = ", ".join(f"{n} of {size} atoms" for size, n in zip(there, number, strict=True))
         raise Wrong(
             f"for {counts} an edge of {right} makes {places[right]} places; yours, {edge}, "
             f"{places_of_two(of, edge)}."
         )
     return "two shapes to compile, and most of the waste is gone."
-
-
-def unique(sizes: np.ndarray) -> tuple[list[int], list[int]]:
-    found, number = np.unique(sizes, return_counts=True)
-    return found.tolist(), number.tolist()
 
 
 @exercise

@@ -12,7 +12,7 @@ Inside the package there is one set of units: eV, Å, eV/Å, eV/Å³ and the ele
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -177,7 +177,19 @@ class Frames:
         known = ", ".join(self.known)
         return f"Frames({head}{len(self)} frames, up to {self.max_atoms} atoms, {known})"
 
+    def forces_std(self) -> float:
+        """The standard deviation of all force components, eV/Å."""
+        return float(self.forces[self.mask].std())
+
     # -- choosing and joining -----------------------------------------------------------------
+
+    def only(self, index: Any) -> Frames:
+        """The frames ``index``, as of frames on disk, which stay there."""
+        return self[index]
+
+    def parts(self) -> Iterator[Frames]:
+        """All frames in pieces that fit memory: these do as a whole."""
+        yield self
 
     def __getitem__(self, index: Any) -> Frames:
         """Chosen frames: an int (a one-frame `Frames`), a slice, an index array or a mask."""

@@ -101,8 +101,7 @@ def _refitted_shift(
         predicted = start.predict(part, allow_unknown_elements=True).energy
         return part.energy - predicted + start.shift(part)
 
-    parts = frames.parts() if isinstance(frames, FramesOnDisk) else [frames]
-    return element_shift(frames, mode, np.concatenate([left(part) for part in parts]))
+    return element_shift(frames, mode, np.concatenate([left(part) for part in frames.parts()]))
 
 
 def trained_parts(params: dict, names: tuple[str, ...]) -> tuple[str, ...] | None:

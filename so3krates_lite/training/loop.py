@@ -83,6 +83,11 @@ class Hyper(struct.PyTreeNode):
     ema_decay: Scalar
     weights: Weights
 
+    @classmethod
+    def of(cls, settings: TrainConfig) -> Hyper:
+        weights = Weights(settings.energy_weight, settings.forces_weight)
+        return cls(settings.clip_norm, settings.weight_decay, settings.ema_decay, weights)
+
 
 @partial(Compiled, static_argnames=("config", "trained", "mesh"), donate_argnames="state")
 def _epoch(
@@ -229,7 +234,7 @@ def _train(
             "Members of an ensemble take the frames each in an order of its own, which is not done "
             "from disk: train them one after another, or load the frames."
         )
-    training = frames.only(split.train) if streamed else frames[split.train]
+    training = frames.only(split.train)
     shift, scale = zero_and_scale(frames, training, settings, model, start)
     elements = frozenset(training.elements.tolist())
     if start is not None and not settings.refit_shift:  # the energy zero of the others holds on
@@ -243,12 +248,7 @@ def _train(
     plateau = optimisation.plateau(settings)
     several = settings.members > 1
     seeds = [settings.seed + k for k in range(settings.members)]
-    hyper = Hyper(
-        settings.clip_norm,
-        settings.weight_decay,
-        settings.ema_decay,
-        Weights(settings.energy_weight, settings.forces_weight),
-    )
+    hyper = Hyper.of(settings)
 
     first_of = first_params(start, seeds, data.example, model, dtype)
     parts = trained_parts(first_of[0], settings.train_only)

@@ -81,8 +81,7 @@ def energy_scale(
                 'choose energy_scale="forces".'
             )
         return scale
-    on_disk = isinstance(frames, FramesOnDisk)
-    scale = frames.forces_std() if on_disk else float(frames.forces[frames.mask].std())
+    scale = frames.forces_std()
     if not scale > 0:
         raise UserError(
             "All training forces are zero, so they give the energy no scale: "
