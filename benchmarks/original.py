@@ -63,7 +63,7 @@ class Original(JaxImplementation):
     def __init__(self, frames: Frames, config: So3kratesConfig, batch_size: int) -> None:
         if config.variant != "v0.3" or config.sphc_start != "zero":
             raise UserError('The original on its main branch is variant "v0.3", start "zero".')
-        settings = TrainConfig(optimiser="adam", batch_size=batch_size)
+        settings = TrainConfig(optimiser="adam", batch_size=batch_size).for_model(config)
         degrees, F = list(config.degrees), config.features
         radial, spherical = [config.radial_hidden, F], [config.spherical_hidden, F]
         net = So3krates(

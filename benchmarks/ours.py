@@ -24,7 +24,8 @@ class Ours(JaxImplementation):
     """So3krates-lite. A call of the epoch's program runs several steps of a small batch."""
 
     def __init__(self, frames: Frames, config: So3kratesConfig, batch_size: int) -> None:
-        self.config, settings = config, TrainConfig(optimiser="adam", batch_size=batch_size)
+        settings = TrainConfig(optimiser="adam", batch_size=batch_size).for_model(config)
+        self.config = config
         self.steps_per_call = 5 if batch_size <= 10 else 1
         begin = time.perf_counter()
         batch = make_batch(frames, config)

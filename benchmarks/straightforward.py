@@ -214,7 +214,7 @@ class Straightforward(JaxImplementation):
         if config.variant != "paper" or config.sphc_start != "mean":
             raise UserError('The straightforward version knows variant "paper", start "mean" only.')
         self.config = config
-        self.settings = TrainConfig(optimiser="adam", batch_size=batch_size)
+        self.settings = TrainConfig(optimiser="adam", batch_size=batch_size).for_model(config)
         begin = time.perf_counter()
         batch = make_batch(frames, config)
         self.neighbours = time.perf_counter() - begin

@@ -14,7 +14,7 @@ from small import small_potential
 from so3krates_lite.cli import main
 from so3krates_lite.config import GeomAttConfig
 from so3krates_lite.datasets import load
-from so3krates_lite.datasets.splits import random_split
+from so3krates_lite.datasets.splits import Split, random_split
 from so3krates_lite.drawing import figures, molecule3d, scene, tubes
 from so3krates_lite.errors import UserError
 from so3krates_lite.experiments import md17
@@ -26,6 +26,7 @@ from so3krates_lite.simulate.calculator import So3kratesCalculator
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.training import TrainConfig, train
 from so3krates_lite.training.progress import Silent
+from so3krates_lite.training.run import read_metrics
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -240,6 +241,15 @@ def test_a_model_for_each_molecule_beside_the_paper_s_numbers(molecules, tmp_pat
     found = run.predict(load("ethanol-gfn2")[40:48])
     expected = np.abs(found.forces - load("ethanol-gfn2")[40:48].forces).mean()
     assert results[1].errors.force_mae == pytest.approx(expected, rel=1e-4)
+    # a finished run is not trained again, and is kept in the form of a bundled one
+    again = md17.md17(["toluene"], "geomatt", folder=tmp_path, keep=tmp_path / "kept", **asked)
+    assert again[0].errors == results[1].errors
+    kept = Potential.load(tmp_path / "kept" / "md17-toluene.safetensors")
+    split = Split.load(tmp_path / "kept" / "md17-toluene.split.npz")
+    assert split.test.tolist() == list(range(40, 48)) and split.train.max() < 40
+    assert split.fingerprint(load("ethanol-gfn2")[:48]) == kept.card["fingerprint"]
+    assert kept.card["force MAE on test frames / meV/Å"] == pytest.approx(1e3 * expected, rel=1e-3)
+    assert read_metrics(tmp_path / "kept" / "md17-toluene.metrics.csv")[0]["epoch"] == 1
 
 
 def test_fine_tuning_begins_from_all_weights_and_a_zero_fitted_anew(molecules, trained, tmp_path):

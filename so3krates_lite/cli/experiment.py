@@ -8,6 +8,7 @@ from dataclasses import replace
 from so3krates_lite.cli.options import (
     DATA_HELP,
     MODEL_HELP,
+    above_zero,
     add_loading,
     command,
     folder_to_write,
@@ -139,6 +140,12 @@ def add_experiment(commands) -> None:
     md17.add_argument("--seeds", type=seed_number, nargs="+", default=[0], help="[0]")
     labels = {"choices": ("original", "revised"), "default": "original"}
     md17.add_argument("--labels", **labels, help="[original]")
+    md17.add_argument(
+        "--keep",
+        type=folder_to_write,
+        metavar="FOLDER",
+        help="write weights, split and metrics there as md17-MOLECULE, as those that are bundled",
+    )
 
     transfer = command(
         parts,
@@ -164,6 +171,7 @@ def _add_molecules(parser: argparse.ArgumentParser, folder: str) -> None:
     parser.add_argument("molecules", nargs="+", help="such as ethanol")
     _add_folder(parser, folder)
     parser.add_argument("--epochs", type=positive, help="passes over the training frames")
+    parser.add_argument("--learning-rate", type=above_zero, help="at its highest")
     parser.add_argument("--train", type=positive, default=950, help="training frames [950]")
     parser.add_argument("--valid", type=positive, default=50, help="validation frames [50]")
 
@@ -184,7 +192,9 @@ def _show(results: list, path) -> None:
 
 
 def _settings(options: argparse.Namespace, settings):
-    return settings if options.epochs is None else replace(settings, epochs=options.epochs)
+    names = ("epochs", "learning_rate")
+    given = {name: getattr(options, name, None) for name in names}
+    return replace(settings, **{name: value for name, value in given.items() if value is not None})
 
 
 def _cumulenes(options: argparse.Namespace) -> None:
@@ -347,6 +357,7 @@ def _md17(options: argparse.Namespace) -> None:
         seeds=options.seeds,
         recipe=replace(recipe, settings=_settings(options, recipe.settings)),
         start=start,
+        keep=options.keep,
     )
     _show(results, options.folder / "md17.json")
 

@@ -69,8 +69,7 @@ def _faithfulness(options: argparse.Namespace) -> None:
     others = [load_potential(name) for name in options.others]
     frames = load_data(options)
     if options.data == options.model:
-        split = bundled_split(options.model)
-        split.check(frames)
+        split = bundled_split(options.model, frames, potential.card.get("fingerprint"))
         frames = frames[split.test]
     rng = np.random.default_rng(options.seed)
     drawn = np.sort(rng.permutation(len(frames))[: options.frames])

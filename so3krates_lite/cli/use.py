@@ -70,7 +70,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         if options.split or path.is_file():
             split = Split.load(path)
         elif options.data == options.model:
-            split = bundled_split(options.model)
+            split = bundled_split(options.model, frames, potential.card.get("fingerprint"))
     if split is not None:
         split.check(frames)
         part = options.set or "test"

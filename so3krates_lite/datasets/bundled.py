@@ -7,6 +7,7 @@ from pathlib import Path
 from so3krates_lite.datasets.places import bundled_path, cache_folder, data_folder
 from so3krates_lite.datasets.splits import Split
 from so3krates_lite.errors import UserError
+from so3krates_lite.structures.frames import Frames
 
 PUBLISHED = ("so3lr",)  # potentials of others that can be fetched, see the room `published`
 
@@ -18,10 +19,27 @@ def bundled_potentials() -> list[str]:
     return sorted(path.stem for path in folder.glob("*.safetensors"))
 
 
-def bundled_split(name: str) -> Split:
-    """Which frames of its data a bundled potential was trained, validated and not trained on."""
+def bundled_split(name: str, frames: Frames | None = None, fingerprint: str | None = None) -> Split:
+    """Which frames of its data a bundled potential was trained, validated and not trained on.
 
-    return Split.load(bundled_path(f"models/{name}.split.npz"))
+    Args:
+        name: of the potential
+        frames: its data, as they are here; None: not to be looked at
+        fingerprint: that of its training frames, as its card states it
+
+    Raises:
+        UserError: the frames are others than those that it was trained on
+    """
+    split = Split.load(bundled_path(f"models/{name}.split.npz"))
+    if frames is not None:
+        split.check(frames)
+        if fingerprint not in (None, split.fingerprint(frames)):
+            raise UserError(
+                f"{name} was trained on other frames than the {len(frames)} that are here under "
+                f"that name, so its split is not theirs: name the frames to judge by as a file, or "
+                f"give their split by --split."
+            )
+    return split
 
 
 def kept_model(name: str, folder: Path | None = None) -> Path:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -73,6 +74,15 @@ class Split:
                 f"the split names frame {top}, but there are only {len(frames)} frames: it belongs "
                 f"to other data, or to more of it"
             )
+
+    def fingerprint(self, frames: Frames | FramesOnDisk) -> str:
+        """Eight digits that tell these training frames from others."""
+        if isinstance(frames, FramesOnDisk):
+            return frames.only(self.train).fingerprint
+        chosen = frames[self.train].trimmed()
+        arrays = (chosen.numbers, chosen.positions, chosen.energy, chosen.forces)
+        parts = [np.asarray(a, float).round(6) + 0.0 for a in arrays if a is not None]
+        return f"{zlib.crc32(b''.join(part.tobytes() for part in parts)):08x}"
 
     def without(self, frames: Bool[np.ndarray, "frames"]) -> Split:
         """The split without the chosen frames."""

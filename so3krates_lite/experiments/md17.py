@@ -15,18 +15,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from so3krates_lite.config import GeomAttConfig, ModelConfig, So3kratesConfig
 from so3krates_lite.datasets import load
 from so3krates_lite.datasets.registry import REGISTRY
-from so3krates_lite.datasets.splits import random_split
+from so3krates_lite.datasets.splits import Split, random_split
 from so3krates_lite.errors import require
 from so3krates_lite.experiments.train_alike import Trained, save_results, train_models
 from so3krates_lite.potential import Potential
 from so3krates_lite.published.so3lr import CONFIG as SO3LR
+from so3krates_lite.runtime import files
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.training import TrainConfig
 from so3krates_lite.training.evaluation import SetErrors, evaluate
 from so3krates_lite.training.progress import Progress
+from so3krates_lite.training.run import RunFolder
 from so3krates_lite.units import convert
 
 
@@ -40,7 +44,8 @@ class Recipe:
 
 RECIPES = {
     "so3krates": Recipe(
-        So3kratesConfig(), TrainConfig(epochs=450, batch_size=10, schedule="cosine")
+        So3kratesConfig(),
+        TrainConfig(epochs=640, batch_size=10, schedule="cosine", filter_polynomials=64),
     ),
     "geomatt": Recipe(
         GeomAttConfig(),
@@ -54,7 +59,9 @@ RECIPES = {
         ),
     ),
     # the form, size and physical terms of SO3LR, from nothing
-    "so3lr": Recipe(SO3LR, TrainConfig(epochs=450, batch_size=10, schedule="cosine")),
+    "so3lr": Recipe(
+        SO3LR, TrainConfig(epochs=450, batch_size=10, schedule="cosine", filter_polynomials=64)
+    ),
 }
 FINE_TUNING = TrainConfig(
     epochs=200,
@@ -170,6 +177,7 @@ def md17(
     recipe: Recipe | None = None,
     start: Potential | None = None,
     folder: Path | None = None,
+    keep: Path | None = None,
     progress: Progress | None = None,
 ) -> list[MoleculeResult]:
     """One model for each molecule and seed, trained and judged on the parts of MD17's authors.
@@ -183,6 +191,7 @@ def md17(
         recipe: model and settings; None: those of `RECIPES`
         start: begin from this potential, whose model it then is; None: from nothing
         folder: where runs and results are kept; None: nowhere
+        keep: where the potential of the first seed is written beside, see `bundle`; needs a folder
     """
     known = tuple(RECIPES)
     require(architecture in known, "architecture", architecture, f"one of {known}")
@@ -203,7 +212,37 @@ def md17(
             run = _trained(molecule, data, models, settings, *common, start=start)
             results.append(_judged(molecule, data, what, run, settings, **beside))
             _save(folder, "md17.json", results)
+            if keep is not None and seed == seeds[0]:
+                place = folder / molecule / f"{name}-seed{seed}"
+                bundle(place, f"md17-{molecule}", data, results[-1], keep)
     return results
+
+
+def bundle(
+    run: Path, name: str, data: Mapping[str, Frames], result: MoleculeResult, to: Path
+) -> None:
+    """A finished run as a potential that can come with the package: weights, split, metrics.
+
+    Args:
+        run: its folder
+        name: what it shall be called
+        data: the parts "train" and "test" of the set, which as a whole holds them in this order
+        result: how it was judged
+        to: where ``name.safetensors``, ``name.split.npz`` and ``name.metrics.csv`` are written
+    """
+    potential, split = Potential.load(run), RunFolder(run).split()
+    test = len(data["train"]) + np.arange(len(data["test"]))
+    card = {
+        "name": name,
+        **potential.card,
+        "test frames": len(test),
+        "energy MAE on test frames / meV": round(1e3 * result.errors.energy_mae, 3),
+        "force MAE on test frames / meV/Å": round(1e3 * result.errors.force_mae, 3),
+    }
+    replace(potential, card=card).save(to / f"{name}.safetensors")
+    strategy = f"{split.strategy} of the training part"
+    Split(split.train, split.valid, test, split.seed, strategy).save(to / f"{name}.split.npz")
+    files.write_atomically(to / f"{name}.metrics.csv", (run / "metrics.csv").read_bytes())
 
 
 def transfer(
@@ -268,7 +307,8 @@ def _trained(
 
 
 def _parts(molecule: str, labels: str = "original") -> dict[str, Frames]:
-    return {part: load(f"md17-{molecule}", part=part, labels=labels) for part in ("train", "test")}
+    # the files of the revised set hold both kinds of labels, and the authors' division
+    return {part: load(f"rmd17-{molecule}", part=part, labels=labels) for part in ("train", "test")}
 
 
 def _judged(

@@ -60,7 +60,7 @@ def train_models(
     for name, model in models.items():
         for seed in seeds:
             place = None if folder is None else folder / f"{name.replace(' ', '-')}-seed{seed}"
-            wanted = replace(settings, seed=seed)
+            wanted = replace(settings, seed=seed).for_model(model)
             resume = place is not None and _is_kept(place, split, model, wanted)
             given = {} if resume else {"model": model, "settings": wanted, "start": start}
             result = train(frames, split, folder=place, resume=resume, progress=progress, **given)

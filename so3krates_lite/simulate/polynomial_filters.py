@@ -21,11 +21,9 @@ from so3krates_lite.basis import decay_of, filter_basis
 from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.ensemble import Ensemble
 from so3krates_lite.errors import UserError, require
-from so3krates_lite.filters import FilterMLP
+from so3krates_lite.filters import FILTERS, FilterMLP, with_polynomials
 from so3krates_lite.potential import Potential
 from so3krates_lite.runtime.settings import precision_context
-
-FILTERS = ("feature_filter", "geometric_filter")
 
 
 class FilterFit(NamedTuple):
@@ -74,21 +72,17 @@ def fit_filters(potential: Potential, polynomials: int = 64) -> tuple[Potential,
         raise UserError(
             "fit_filters takes one network: pass one of the ensemble, such as ensemble.member(0)."
         )
-    layers, fits = dict(potential.params["layers"]), []
-    decay = decay_of(config)
+    with precision_context(np.dtype(np.float64)):
+        exact_params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), potential.params)
+        params = jax.device_get(with_polynomials(exact_params, config, polynomials))
+    fits, decay = [], decay_of(config)
     within = np.linspace(np.exp(-decay * config.cutoff), 1, 2001)
     for name in FILTERS:
-        networks = layers[name]["radial"]
-
-        def filters(t, networks=networks):
-            return radial_filters(networks, -np.log((t + 1) / 2) / decay, config)
-
-        kernel = np.polynomial.chebyshev.chebinterpolate(filters, polynomials - 1)
-        exact = filters(2 * within - 1)
-        found = np.polynomial.chebyshev.chebval(2 * within - 1, kernel).T
+        networks = potential.params["layers"][name]["radial"]
+        exact = radial_filters(networks, -np.log(within) / decay, config)
+        kernel = np.moveaxis(params["layers"][name]["radial"]["kernel"], 1, 0)
+        found = np.polynomial.chebyshev.chebval(2 * within - 1, kernel.reshape(polynomials, -1)).T
         fits.append((np.abs(found - exact).max(), (exact**2).mean()))
-        kernel = kernel.reshape(polynomials, config.layers, config.features).transpose(1, 0, 2)
-        layers[name] = {**layers[name], "radial": {"kernel": kernel.astype(potential.dtype)}}
     worst, squares = zip(*fits, strict=True)
     fit = FilterFit(float(max(worst)), float(np.sqrt(np.mean(squares))))
     stated = (
@@ -98,7 +92,7 @@ def fit_filters(potential: Potential, polynomials: int = 64) -> tuple[Potential,
     fitted = dataclasses.replace(
         potential,
         config=dataclasses.replace(config, filter_polynomials=polynomials),
-        params={**potential.params, "layers": layers},
+        params=jax.tree.map(lambda leaf: leaf.astype(potential.dtype), params),
         card={**potential.card, "radial filters": stated},
     )
     return fitted, fit

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from so3krates_lite.config import ModelConfig
+from so3krates_lite.config import ModelConfig, So3kratesConfig
 from so3krates_lite.datasets.on_disk import FramesOnDisk
 from so3krates_lite.datasets.splits import Split
 from so3krates_lite.errors import UserError
@@ -37,6 +36,22 @@ def check_labels(frames: Frames | FramesOnDisk, split: Split, model: ModelConfig
         )
 
 
+def check_filters(model: ModelConfig, settings: TrainConfig) -> None:
+    """Raise where a step is to go through polynomials and the model has nothing to fit them to."""
+    if settings.filter_polynomials is None:
+        return
+    if not isinstance(model, So3kratesConfig) or model.filter_polynomials is not None:
+        what = "radial filters that are networks"
+    elif model.radial_cutoff:
+        what = "radial filters that are smooth at the cutoff (radial_cutoff)"
+    else:
+        return
+    raise UserError(
+        f"filter_polynomials = {settings.filter_polynomials}, but this {model.architecture} has no "
+        f"{what}: leave it out."
+    )
+
+
 def facts_of(frames: Frames | FramesOnDisk, split: Split, settings: TrainConfig) -> dict[str, Any]:
     return {
         "data": frames.info.get("name", "unnamed frames"),
@@ -45,18 +60,8 @@ def facts_of(frames: Frames | FramesOnDisk, split: Split, settings: TrainConfig)
         "validation frames": len(split.valid),
         "seed": settings.seed,
         **({"members": settings.members} if settings.members > 1 else {}),
-        "fingerprint": fingerprint(frames, split),
+        "fingerprint": split.fingerprint(frames),
     }
-
-
-def fingerprint(frames: Frames | FramesOnDisk, split: Split) -> str:
-    """Eight digits that tell one set of training frames from another."""
-    if isinstance(frames, FramesOnDisk):
-        return frames.only(split.train).fingerprint
-    chosen = frames[split.train].trimmed()
-    arrays = (chosen.numbers, chosen.positions, chosen.energy, chosen.forces)
-    parts = [np.asarray(a, float).round(6) + 0.0 for a in arrays if a is not None]
-    return f"{zlib.crc32(b''.join(part.tobytes() for part in parts)):08x}"
 
 
 def check_finite(

@@ -7,9 +7,14 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from so3krates_lite.config import known_fields
+from so3krates_lite.config import ModelConfig, So3kratesConfig, known_fields
 from so3krates_lite.errors import require
 from so3krates_lite.runtime.settings import precision_of
+
+# of the matrices and of Adam where none is given; of a network with more than 240 features in all
+# of its layers the first falls in proportion, see docs/results.md
+RATES = {"muon": 1e-2, "adam": 1e-3}
+FEATURES_IN_ALL = 240
 
 Optimiser = Literal["muon", "adam"]
 Schedule = Literal["plateau", "cosine", "exponential", "constant"]
@@ -26,7 +31,8 @@ class TrainConfig:
         batch_size: structures per step; an incomplete last batch of an epoch is left out
         optimiser: "muon" (see `training.muon`; what is no matrix goes by Adam at 0.3 of the rate)
             or "adam", the paper's (beta 0.9, 0.999)
-        learning_rate: of Muon's matrices, or of Adam, at its highest; None: 1e-2 or 1e-3
+        learning_rate: of Muon's matrices, or of Adam, at its highest; None: 1e-3 for Adam, for Muon
+            1e-2, or 2.4 / (features times layers) for a So3krates where that is less
         schedule: "plateau" (factor ``plateau_factor`` after ``plateau_patience`` validations
             without improvement), "cosine" (a linear rise over the first 2 %, then down to 1 % over
             ``epochs``), "exponential" (factor 0.7 per 100,000 steps), "constant"
@@ -42,6 +48,10 @@ class TrainConfig:
         energy_scale: eV per unit of network output: "forces" (standard deviation of the training
             forces times 1 Å), "energies" (standard deviation of the energies less their shifts) or
             "none" (1 eV)
+        filter_polynomials: every step fits the radial filters of a So3krates by so many Chebyshev
+            polynomials, which carry them to the pairs (`filters.with_polynomials`): quicker, and
+            with 64 the same gradient to 1e-8; what is validated and kept is the network itself.
+            None: the networks are computed for every pair
         train_only: train these parts of the network only, by their names in the tree of parameters
             or the beginning of them, such as "head"; (): all
         refit_shift: where training begins from a potential, fit the energy zero of each element
@@ -68,6 +78,7 @@ class TrainConfig:
     forces_weight: float = 0.99
     energy_shift: Literal["element", "atom", "isolated", "none"] = "element"
     energy_scale: Literal["forces", "energies", "none"] = "forces"
+    filter_polynomials: int | None = None
     train_only: tuple[str, ...] = ()
     refit_shift: bool = False
     stop_patience: int = 0
@@ -77,15 +88,13 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         precision_of(self.precision)
-        rates = {"muon": 1e-2, "adam": 1e-3}
-        known = tuple(rates)
+        known = tuple(RATES)
         require(self.optimiser in known, "optimiser", self.optimiser, f"one of {known}")
-        if self.learning_rate is None:
-            object.__setattr__(self, "learning_rate", rates[self.optimiser])
         above = ("epochs", "batch_size", "learning_rate", "clip_norm", "plateau_patience")
         for name in (*above, "members"):
             value = getattr(self, name)
-            require(0 < value < math.inf, name, value, "a finite number above 0")
+            fits = (value is None and name == "learning_rate") or 0 < value < math.inf
+            require(fits, name, value, "a finite number above 0")
         require(
             self.max_minutes is None or self.max_minutes > 0,
             "max_minutes",
@@ -105,6 +114,9 @@ class TrainConfig:
             0,
             "at least one weight above 0",
         )
+        number = self.filter_polynomials
+        whole = isinstance(number, int) and not isinstance(number, bool) and number >= 2
+        require(whole or number is None, "filter_polynomials", number, "a whole number from 2 on")
         choices = {
             "schedule": ("plateau", "cosine", "exponential", "constant"),
             "energy_shift": ("element", "atom", "isolated", "none"),
@@ -114,6 +126,16 @@ class TrainConfig:
             require(getattr(self, name) in allowed, name, getattr(self, name), f"one of {allowed}")
 
         object.__setattr__(self, "train_only", tuple(self.train_only))
+
+    def for_model(self, model: ModelConfig) -> TrainConfig:
+        """The same with the rate that stands for None."""
+        if self.learning_rate is not None:
+            return self
+        rate = RATES[self.optimiser]
+        if self.optimiser == "muon" and isinstance(model, So3kratesConfig):
+            in_all = max(model.features * model.layers, FEATURES_IN_ALL)
+            rate = float(f"{rate * FEATURES_IN_ALL / in_all:.2g}")
+        return dataclasses.replace(self, learning_rate=rate)
 
     def to_dict(self) -> dict[str, Any]:
         return {**dataclasses.asdict(self), "train_only": list(self.train_only)}

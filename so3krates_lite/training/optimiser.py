@@ -10,8 +10,12 @@ from so3krates_lite.training.muon import Matrices, scale_by_muon
 
 
 def schedule(config: TrainConfig, steps_per_epoch: int) -> optax.Schedule:
-    """Learning rate over steps; the plateau's factor comes on top, once per epoch."""
+    """Learning rate over steps; the plateau's factor comes on top, once per epoch.
+
+    ``config`` states a rate, see `TrainConfig.for_model`.
+    """
     peak = config.learning_rate
+    assert peak is not None
     if config.schedule == "cosine":
         total = max(config.epochs * steps_per_epoch, 2)
         rise = max(total // 50, 1)

@@ -306,7 +306,10 @@ def test_every_command_explains_itself(capsys):
 
 def test_help_of_a_setting_is_what_its_docstring_says():
     texts = documented(TrainConfig)
-    assert texts["learning_rate"] == "of Muon's matrices, or of Adam, at its highest [1e-2 or 1e-3]"
+    assert texts["learning_rate"] == (
+        "of Muon's matrices, or of Adam, at its highest [1e-3 for Adam, for Muon 1e-2, or "
+        "2.4 / (features times layers) for a So3krates where that is less]"
+    )
     assert "(a linear rise over the first 2 %%, then down to 1 %% over epochs)" in texts["schedule"]
     assert texts["train_only"].endswith("[all]")
 

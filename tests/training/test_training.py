@@ -23,7 +23,7 @@ from optax.contrib import MuonDimensionNumbers
 from optax.contrib import muon as optax_muon
 
 from so3krates_lite.cli import main
-from so3krates_lite.config import So3kratesConfig
+from so3krates_lite.config import GeomAttConfig, So3kratesConfig
 from so3krates_lite.datasets import load
 from so3krates_lite.datasets.splits import Split, random_split
 from so3krates_lite.errors import UserError
@@ -544,9 +544,15 @@ def test_impossible_setting_is_named(setting):
 
 
 def test_each_optimiser_has_a_rate_of_its_own():
-    assert (TrainConfig().optimiser, TrainConfig().learning_rate) == ("muon", 1e-2)
-    assert TrainConfig(optimiser="adam").learning_rate == 1e-3
-    assert TrainConfig(learning_rate=2e-3).learning_rate == 2e-3
+    def rate(model, **settings):
+        return TrainConfig(**settings).for_model(model).learning_rate
+
+    assert TrainConfig().optimiser == "muon"
+    assert rate(MODEL) == rate(GeomAttConfig()) == 1e-2
+    # the paper's network, whose layers have 792 features in all
+    assert rate(So3kratesConfig()) == 3e-3
+    assert rate(So3kratesConfig(), optimiser="adam") == 1e-3
+    assert rate(So3kratesConfig(), learning_rate=2e-3) == 2e-3
     assert TrainConfig.from_dict(TrainConfig().to_dict()) == TrainConfig()
 
 

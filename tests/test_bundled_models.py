@@ -1,0 +1,54 @@
+"""Bundled potentials of MD17: what their cards state is what they do on frames kept from them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from so3krates_lite.datasets import load
+from so3krates_lite.datasets.bundled import bundled_potentials, bundled_split
+from so3krates_lite.datasets.places import data_folder
+from so3krates_lite.errors import UserError
+from so3krates_lite.potential import Potential
+from so3krates_lite.training.evaluation import evaluate
+
+OF_MD17 = [name for name in bundled_potentials() if name.startswith("md17-")]
+
+
+@pytest.mark.parametrize("name", OF_MD17)
+def test_it_is_of_the_paper_s_size_and_of_what_its_card_says(name):
+    potential, split = Potential.load(name), bundled_split(name)
+    assert potential.n_parameters < 720_000
+    assert (potential.config.features, potential.config.layers) == (132, 6)
+    assert (len(split.train), len(split.valid), len(split.test)) == (950, 50, 300)
+    assert potential.card["name"] == name and potential.card["training frames"] == 950
+    assert max(split.train.max(), split.valid.max()) < 1000 <= split.test.min()
+
+
+@pytest.mark.skipif(data_folder() is None, reason="needs MD17 under SO3KRATES_DATA")
+@pytest.mark.parametrize("name", OF_MD17)
+def test_its_errors_on_official_test_frames_are_those_stated(name):
+    potential, frames = Potential.load(name), load(name)
+    split = bundled_split(name, frames, potential.card["fingerprint"])
+    np.testing.assert_array_equal(frames[split.test].forces, load(name, part="test").forces)
+    errors, _ = evaluate(potential, frames[split.test])
+    card = potential.card
+    assert 1e3 * errors.force_mae == pytest.approx(
+        card["force MAE on test frames / meV/Å"], rel=1e-3
+    )
+    assert 1e3 * errors.energy_mae == pytest.approx(
+        card["energy MAE on test frames / meV"], rel=1e-2
+    )
+
+
+def test_a_split_of_other_frames_is_refused():
+    frames, fingerprint = (
+        load("ethanol-gfn2"),
+        Potential.load("ethanol-gfn2-geomatt").card["fingerprint"],
+    )
+    assert len(bundled_split("ethanol-gfn2", frames, fingerprint).train) == 1000
+    moved = frames.replace(positions=frames.positions + 0.01)
+    with pytest.raises(UserError, match="ethanol-gfn2 was trained on other frames than the 2000"):
+        bundled_split("ethanol-gfn2", moved, fingerprint)
+    with pytest.raises(UserError, match="only 100 frames"):
+        bundled_split("ethanol-gfn2", frames[:100], fingerprint)
