@@ -38,7 +38,7 @@ from so3krates_lite.training.run import RunFolder
 from so3krates_lite.units import convert
 
 # kcal/mol/Å: epochs of ours, chosen by validation frames in earlier runs
-EPOCHS = {0.2: 80, 0.147: 240, 0.096: 1000}
+EPOCHS = {0.2: 70, 0.147: 180, 0.096: 1000}
 FRAMES = (950, 50)
 
 
