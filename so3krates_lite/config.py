@@ -34,10 +34,10 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, ClassVar, Literal, get_args
 
-from so3krates_lite.errors import UserError, require
+from so3krates_lite.errors import UserError, is_whole, require
 
 SphcStart = Literal["mean", "smooth", "zero", "sum"]
 SphcInvariant = Literal["norm", "smooth", "contraction"]
@@ -254,7 +254,7 @@ class So3kratesConfig(ModelConfig):
         variants = tuple(FORMS)
         require(self.variant in variants, "variant", self.variant, f"one of {variants}")
         degrees = self.degrees
-        possible = isinstance(degrees, Sequence) and all(_is_whole(l, least=0) for l in degrees)
+        possible = isinstance(degrees, Sequence) and all(is_whole(l, least=0) for l in degrees)
         require(
             possible and len(degrees) > 0 and list(degrees) == sorted(set(degrees)),
             "degrees",
@@ -265,7 +265,7 @@ class So3kratesConfig(ModelConfig):
         whole = ("features", "layers", "heads", "radial_functions")
         for name in (*whole, "radial_hidden", "spherical_hidden", "filter_polynomials"):
             value = getattr(self, name)
-            fits = _is_whole(value, least=1) or (value is None and name not in whole)
+            fits = is_whole(value, least=1) or (value is None and name not in whole)
             require(fits, name, value, "a positive whole number")
         for name, what, needed in (
             ("cutoff", "length in Å", True),
@@ -338,7 +338,7 @@ class GeomAttConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         orders = self.orders
-        possible = isinstance(orders, Sequence) and all(_is_whole(k, least=2) for k in orders)
+        possible = isinstance(orders, Sequence) and all(is_whole(k, least=2) for k in orders)
         require(
             possible and len(orders) > 0 and list(orders) == sorted(set(orders)),
             "orders",
@@ -348,7 +348,7 @@ class GeomAttConfig(ModelConfig):
         object.__setattr__(self, "orders", tuple(int(k) for k in orders))
         for name in ("features", "layers", "inner"):
             value = getattr(self, name)
-            require(_is_whole(value, least=1), name, value, "a positive whole number")
+            require(is_whole(value, least=1), name, value, "a positive whole number")
         most = 2 ** (self.orders[-1] - 2)
         require(
             self.inner % most == 0,
@@ -399,10 +399,6 @@ class GeomAttConfig(ModelConfig):
 
 
 ARCHITECTURES = {cls.architecture: cls for cls in ModelConfig.__subclasses__()}
-
-
-def _is_whole(value: object, least: int) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
 def known_fields(cls: type, values: dict[str, Any], what: str) -> dict[str, Any]:

@@ -64,6 +64,15 @@ class SphericalFilter(nn.Module):
         return self.variables["params"]
 
 
+def radial_parts(
+    networks: dict, distance: Float[Array, "points"], config: So3kratesConfig
+) -> Float[Array, "layers points F"]:
+    """MLP_r of every layer at distances (Å); ``networks`` have a leading axis over layers."""
+    e = filter_basis(distance, config)
+    network = FilterMLP(config.radial_hidden, config.features)
+    return jax.vmap(lambda one: network.apply({"params": one}, e))(networks)
+
+
 def with_polynomials(params: dict, config: So3kratesConfig, number: int) -> dict:
     """Parameters of a network with every MLP_r as a sum of Chebyshev polynomials of exp(-d).
 
@@ -81,13 +90,9 @@ def with_polynomials(params: dict, config: So3kratesConfig, number: int) -> dict
     distance = -2 * np.log(np.cos(angle / 2)) / decay_of(config)  # 2 exp(-decay d) - 1 = cos angle
     transform = np.cos(np.outer(order, angle)) * np.where(order == 0, 1, 2)[:, None] / number
     layers = dict(params["layers"])
-    network = FilterMLP(config.radial_hidden, config.features)
+    dtype = params["embedding"].dtype
     for name in FILTERS:
-        dtype = layers[name]["radial"]["out"]["kernel"].dtype
-        e = filter_basis(jnp.asarray(distance, dtype), config)
-        values = jax.vmap(lambda one, e=e: network.apply({"params": one}, e))(
-            layers[name]["radial"]
-        )
+        values = radial_parts(layers[name]["radial"], jnp.asarray(distance, dtype), config)
         kernel = jnp.einsum("kp,lpf->lkf", jnp.asarray(transform, dtype), values)
         layers[name] = {**layers[name], "radial": {"kernel": kernel}}
     return {**params, "layers": layers}

@@ -69,10 +69,10 @@ def _evaluate(options: argparse.Namespace) -> None:
         path = options.split or Path(options.model) / "split.npz"
         if options.split or path.is_file():
             split = Split.load(path)
+            split.check(frames)
         elif options.data == options.model:
             split = bundled_split(options.model, frames, potential.card.get("fingerprint"))
     if split is not None:
-        split.check(frames)
         part = options.set or "test"
         valid = frames[split.valid] if part == "test" and len(split.valid) else None
         frames = frames[getattr(split, part)]

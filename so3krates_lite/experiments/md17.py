@@ -195,6 +195,7 @@ def md17(
     """
     known = tuple(RECIPES)
     require(architecture in known, "architecture", architecture, f"one of {known}")
+    require(keep is None or folder is not None, "folder", folder, "a folder of runs to keep from")
     recipe = recipe or RECIPES[architecture]
     published = PUBLISHED.get(architecture, {}) if labels == "original" else {}
     what = "on its own" if start is None else f"from {start.card.get('name', 'a potential')}"
@@ -213,24 +214,23 @@ def md17(
             results.append(_judged(molecule, data, what, run, settings, **beside))
             _save(folder, "md17.json", results)
             if keep is not None and seed == seeds[0]:
-                place = folder / molecule / f"{name}-seed{seed}"
-                bundle(place, f"md17-{molecule}", data, results[-1], keep)
+                bundle(run, f"md17-{molecule}", data, results[-1], keep)
     return results
 
 
 def bundle(
-    run: Path, name: str, data: Mapping[str, Frames], result: MoleculeResult, to: Path
+    run: Trained, name: str, data: Mapping[str, Frames], result: MoleculeResult, to: Path
 ) -> None:
     """A finished run as a potential that can come with the package: weights, split, metrics.
 
     Args:
-        run: its folder
+        run: one that is kept in a folder
         name: what it shall be called
         data: the parts "train" and "test" of the set, which as a whole holds them in this order
         result: how it was judged
         to: where ``name.safetensors``, ``name.split.npz`` and ``name.metrics.csv`` are written
     """
-    potential, split = Potential.load(run), RunFolder(run).split()
+    potential, split = run.potential, RunFolder(run.folder).split()
     test = len(data["train"]) + np.arange(len(data["test"]))
     card = {
         "name": name,
@@ -242,7 +242,7 @@ def bundle(
     replace(potential, card=card).save(to / f"{name}.safetensors")
     strategy = f"{split.strategy} of the training part"
     Split(split.train, split.valid, test, split.seed, strategy).save(to / f"{name}.split.npz")
-    files.write_atomically(to / f"{name}.metrics.csv", (run / "metrics.csv").read_bytes())
+    files.write_atomically(to / f"{name}.metrics.csv", (run.folder / "metrics.csv").read_bytes())
 
 
 def transfer(

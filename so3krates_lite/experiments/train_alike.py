@@ -30,6 +30,7 @@ class Trained:
     model: str
     seed: int
     potential: Potential
+    folder: Path | None = None  # where the run is kept
 
     @property
     def minutes(self) -> float:
@@ -64,7 +65,7 @@ def train_models(
             resume = place is not None and _is_kept(place, split, model, wanted)
             given = {} if resume else {"model": model, "settings": wanted, "start": start}
             result = train(frames, split, folder=place, resume=resume, progress=progress, **given)
-            results.append(Trained(name, seed, result.potential))
+            results.append(Trained(name, seed, result.potential, result.folder))
             # Each model is a program of its own, and a process may map only so much code.
             jax.clear_caches()
     return results

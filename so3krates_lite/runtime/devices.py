@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from so3krates_lite.errors import UserError, require
+from so3krates_lite.errors import UserError, is_whole, require
 
 Number = int | Literal["all"]
 
@@ -30,8 +30,8 @@ def row_of(number: Number) -> Mesh | None:
         UserError: there are not so many
     """
     there = jax.devices()
-    whole = isinstance(number, int | np.integer) and not isinstance(number, bool) and number > 0
-    require(number == "all" or whole, "devices", number, 'a whole number above 0, or "all"')
+    fits = number == "all" or is_whole(number, least=1)
+    require(fits, "devices", number, 'a whole number above 0, or "all"')
     number = len(there) if number == "all" else int(number)
     if number > len(there):
         raise UserError(

@@ -17,11 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from so3krates_lite.basis import decay_of, filter_basis
+from so3krates_lite.basis import decay_of
 from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.ensemble import Ensemble
-from so3krates_lite.errors import UserError, require
-from so3krates_lite.filters import FILTERS, FilterMLP, with_polynomials
+from so3krates_lite.errors import UserError, is_whole, require
+from so3krates_lite.filters import FILTERS, radial_parts, with_polynomials
 from so3krates_lite.potential import Potential
 from so3krates_lite.runtime.settings import precision_context
 
@@ -64,7 +64,7 @@ def fit_filters(potential: Potential, polynomials: int = 64) -> tuple[Potential,
             f"The potential's filters are {config.filter_polynomials} polynomials already: pass "
             f"the one it was made from."
         )
-    whole = isinstance(polynomials, int | np.integer) and polynomials >= 2
+    whole = is_whole(polynomials, least=2)
     require(whole, "polynomials", polynomials, "a whole number, 2 or more")
     polynomials = int(polynomials)
 
@@ -103,8 +103,6 @@ def radial_filters(
 ) -> Float[np.ndarray, "points layers_and_features"]:
     """MLP_r of every layer and feature at distances (Å), in float64."""
     with precision_context(np.dtype(np.float64)):
-        e = filter_basis(jnp.asarray(distance, jnp.float64), config)
-        network = FilterMLP(config.radial_hidden, config.features)
         params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), networks)
-        values = jax.vmap(lambda one: network.apply({"params": one}, e), out_axes=1)(params)
-        return np.asarray(values).reshape(len(distance), -1)
+        values = radial_parts(params, jnp.asarray(distance, jnp.float64), config)
+        return np.moveaxis(np.asarray(values), 0, 1).reshape(len(distance), -1)

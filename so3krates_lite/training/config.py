@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from so3krates_lite.config import ModelConfig, So3kratesConfig, known_fields
-from so3krates_lite.errors import require
+from so3krates_lite.errors import is_whole, require
 from so3krates_lite.runtime.settings import precision_of
 
 # of the matrices and of Adam where none is given; of a network with more than 240 features in all
@@ -115,8 +115,8 @@ class TrainConfig:
             "at least one weight above 0",
         )
         number = self.filter_polynomials
-        whole = isinstance(number, int) and not isinstance(number, bool) and number >= 2
-        require(whole or number is None, "filter_polynomials", number, "a whole number from 2 on")
+        fits = number is None or is_whole(number, least=2)
+        require(fits, "filter_polynomials", number, "a whole number from 2 on")
         choices = {
             "schedule": ("plateau", "cosine", "exponential", "constant"),
             "energy_shift": ("element", "atom", "isolated", "none"),
