@@ -36,9 +36,9 @@ GEOMATT_OPTIONS = ("orders", "inner", "shared")
 MODEL_OPTIONS = (*SO3KRATES_OPTIONS, *GEOMATT_OPTIONS)
 TRAIN_OPTIONS = (
     *("epochs", "max_minutes", "batch_size", "optimiser", "learning_rate", "schedule"),
-    *("weight_decay", "clip_norm"),
+    *("weight_decay", "momentum", "clip_norm"),
     *("ema_decay", "energy_weight", "forces_weight", "energy_shift", "energy_scale"),
-    *("filter_polynomials", "train_only", "refit_shift", "stop_patience"),
+    *("train_only", "refit_shift", "stop_patience"),
     *("members", "seed", "precision"),
 )
 SPLIT_OPTIONS = {

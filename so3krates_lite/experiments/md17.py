@@ -45,7 +45,14 @@ class Recipe:
 RECIPES = {
     "so3krates": Recipe(
         So3kratesConfig(),
-        TrainConfig(epochs=640, batch_size=10, schedule="cosine", filter_polynomials=64),
+        # many small steps of a low rate generalise better, see docs/results.md
+        TrainConfig(
+            epochs=240,
+            batch_size=2,
+            learning_rate=1.2e-3,
+            momentum=0.98,
+            schedule="cosine",
+        ),
     ),
     "geomatt": Recipe(
         GeomAttConfig(),
@@ -59,9 +66,7 @@ RECIPES = {
         ),
     ),
     # the form, size and physical terms of SO3LR, from nothing
-    "so3lr": Recipe(
-        SO3LR, TrainConfig(epochs=450, batch_size=10, schedule="cosine", filter_polynomials=64)
-    ),
+    "so3lr": Recipe(SO3LR, TrainConfig(epochs=450, batch_size=10, schedule="cosine")),
 }
 FINE_TUNING = TrainConfig(
     epochs=200,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from so3krates_lite.config import ModelConfig, So3kratesConfig
+from so3krates_lite.config import ModelConfig
 from so3krates_lite.datasets.on_disk import FramesOnDisk
 from so3krates_lite.datasets.splits import Split
 from so3krates_lite.errors import UserError
@@ -34,22 +34,6 @@ def check_labels(frames: Frames | FramesOnDisk, split: Split, model: ModelConfig
             f"Dispersion has numbers for the elements {sorted(FREE_ATOMS)}, but the frames hold "
             f"{sorted(unknown)}: leave dispersion out of physics, or train on other frames."
         )
-
-
-def check_filters(model: ModelConfig, settings: TrainConfig) -> None:
-    """Raise where a step is to go through polynomials and the model has nothing to fit them to."""
-    if settings.filter_polynomials is None:
-        return
-    if not isinstance(model, So3kratesConfig) or model.filter_polynomials is not None:
-        what = "radial filters that are networks"
-    elif model.radial_cutoff:
-        what = "radial filters that are smooth at the cutoff (radial_cutoff)"
-    else:
-        return
-    raise UserError(
-        f"filter_polynomials = {settings.filter_polynomials}, but this {model.architecture} has no "
-        f"{what}: leave it out."
-    )
 
 
 def facts_of(frames: Frames | FramesOnDisk, split: Split, settings: TrainConfig) -> dict[str, Any]:

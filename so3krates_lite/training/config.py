@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from so3krates_lite.config import ModelConfig, So3kratesConfig, known_fields
-from so3krates_lite.errors import is_whole, require
+from so3krates_lite.errors import require
 from so3krates_lite.runtime.settings import precision_of
 
 # of the matrices and of Adam where none is given; of a network with more than 240 features in all
@@ -38,6 +38,7 @@ class TrainConfig:
             ``epochs``), "exponential" (factor 0.7 per 100,000 steps), "constant"
         weight_decay: of Muon's matrices, which every step makes shorter by this share times the
             rate; Adam has none
+        momentum: share that Muon's running mean of gradients keeps of itself in each step
         clip_norm: largest global norm of a gradient
         ema_decay: of the running mean of the weights that is validated and kept; 0: none
         energy_weight: weight of the energies' mean squared error, in eV^2 divided by the square
@@ -48,10 +49,6 @@ class TrainConfig:
         energy_scale: eV per unit of network output: "forces" (standard deviation of the training
             forces times 1 Å), "energies" (standard deviation of the energies less their shifts) or
             "none" (1 eV)
-        filter_polynomials: every step fits the radial filters of a So3krates by so many Chebyshev
-            polynomials, which carry them to the pairs (`filters.with_polynomials`): quicker, and
-            with 64 the same gradient to 1e-8; what is validated and kept is the network itself.
-            None: the networks are computed for every pair
         train_only: train these parts of the network only, by their names in the tree of parameters
             or the beginning of them, such as "head"; (): all
         refit_shift: where training begins from a potential, fit the energy zero of each element
@@ -72,13 +69,13 @@ class TrainConfig:
     plateau_factor: float = 0.5
     plateau_patience: int = 25
     weight_decay: float = 0.02
+    momentum: float = 0.95
     clip_norm: float = 1.0
     ema_decay: float = 0.999
     energy_weight: float = 0.01
     forces_weight: float = 0.99
     energy_shift: Literal["element", "atom", "isolated", "none"] = "element"
     energy_scale: Literal["forces", "energies", "none"] = "forces"
-    filter_polynomials: int | None = None
     train_only: tuple[str, ...] = ()
     refit_shift: bool = False
     stop_patience: int = 0
@@ -104,7 +101,9 @@ class TrainConfig:
         for name in ("weight_decay", "energy_weight", "forces_weight", "stop_patience", "seed"):
             value = getattr(self, name)
             require(0 <= value < math.inf, name, value, "a finite number, 0 or more")
-        require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "at least 0 and below 1")
+        for name in ("momentum", "ema_decay"):
+            value = getattr(self, name)
+            require(0 <= value < 1, name, value, "at least 0 and below 1")
         require(
             0 < self.plateau_factor < 1, "plateau_factor", self.plateau_factor, "between 0 and 1"
         )
@@ -114,9 +113,6 @@ class TrainConfig:
             0,
             "at least one weight above 0",
         )
-        number = self.filter_polynomials
-        fits = number is None or is_whole(number, least=2)
-        require(fits, "filter_polynomials", number, "a whole number from 2 on")
         choices = {
             "schedule": ("plateau", "cosine", "exponential", "constant"),
             "energy_shift": ("element", "atom", "isolated", "none"),
@@ -142,5 +138,7 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
-        # runs that were begun before there was decay go on without
+        # runs that were begun before there was decay go on without, and those whose steps went by
+        # way of fitted filters with the networks themselves
+        values = {name: value for name, value in values.items() if name != "filter_polynomials"}
         return cls(**{"weight_decay": 0.0, **known_fields(cls, values, "training configuration")})

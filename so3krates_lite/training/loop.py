@@ -41,7 +41,7 @@ from so3krates_lite.runtime.settings import Compiled, hardware, precision_contex
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.training import optimiser as optimisation
 from so3krates_lite.training.beginning import first_params, trained_parts, zero_and_scale
-from so3krates_lite.training.checks import check_filters, check_finite, check_labels, facts_of
+from so3krates_lite.training.checks import check_finite, check_labels, facts_of
 from so3krates_lite.training.config import TrainConfig
 from so3krates_lite.training.data import (
     Chosen,
@@ -51,14 +51,7 @@ from so3krates_lite.training.data import (
     validation_chunks,
 )
 from so3krates_lite.training.devices import is_first, mesh_of, on_all, partner_lost
-from so3krates_lite.training.objective import (
-    Errors,
-    Labelled,
-    Weights,
-    errors,
-    loss_of,
-    through_polynomials,
-)
+from so3krates_lite.training.objective import Errors, Labelled, Weights, errors, loss_of
 from so3krates_lite.training.progress import Progress, Silent, progress_for_here
 from so3krates_lite.training.run import RunFolder
 from so3krates_lite.training.state import State, params_of, params_of_each, start_state
@@ -87,18 +80,18 @@ class Hyper(struct.PyTreeNode):
 
     clip_norm: Scalar
     weight_decay: Scalar
+    momentum: Scalar
     ema_decay: Scalar
     weights: Weights
 
     @classmethod
     def of(cls, settings: TrainConfig) -> Hyper:
         weights = Weights(settings.energy_weight, settings.forces_weight)
-        return cls(settings.clip_norm, settings.weight_decay, settings.ema_decay, weights)
+        of_muon = settings.weight_decay, settings.momentum
+        return cls(settings.clip_norm, *of_muon, settings.ema_decay, weights)
 
 
-@partial(
-    Compiled, static_argnames=("config", "trained", "polynomials", "mesh"), donate_argnames="state"
-)
+@partial(Compiled, static_argnames=("config", "trained", "mesh"), donate_argnames="state")
 def _epoch(
     state: State,
     data: tuple[Labelled, ...],
@@ -107,40 +100,35 @@ def _epoch(
     hyper: Hyper,
     config: ModelConfig,
     trained: tuple[str, ...] | None,
-    polynomials: int | None = None,
     mesh: Mesh | None = None,
 ) -> tuple[State, Float[Array, "steps"], Float[Array, "steps"]]:
     """All steps of an epoch; returns the state and each step's loss and gradient norm.
 
-    ``polynomials`` stand for each radial filter, see `through_polynomials`. On a mesh ``chosen``
-    has an axis of devices after that over steps, see `devices`.
+    On a mesh ``chosen`` has an axis of devices after that over steps, see `devices`.
     """
 
-    def loss_and_gradient(of_step: tuple[Chosen, ...], params: dict, config: ModelConfig):
+    def of_share(params: dict, data: tuple[Labelled, ...], share: tuple[Chosen, ...]):
+        mine = jax.tree.map(lambda leaf: leaf[0], share)
+        return bucketed_gradient(params, data, mine, config, hyper.weights, trained, AXIS)
+
+    def loss_and_gradient(params: dict, of_step: tuple[Chosen, ...]):
         if mesh is None:
             return bucketed_gradient(params, data, of_step, config, hyper.weights, trained)
-
-        def of_share(params: dict, data: tuple[Labelled, ...], share: tuple[Chosen, ...]):
-            mine = jax.tree.map(lambda leaf: leaf[0], share)
-            return bucketed_gradient(params, data, mine, config, hyper.weights, trained, AXIS)
-
         specs = {"in_specs": (EVERYWHERE, EVERYWHERE, SHARED), "out_specs": EVERYWHERE}
         return jax.shard_map(of_share, mesh=mesh, check_vma=False, **specs)(params, data, of_step)
 
     def step(state: State, inputs):
         of_step, learning_rate = inputs
-        gradient_of = partial(loss_and_gradient, of_step)
-        loss, gradient = through_polynomials(gradient_of, state.params, config, polynomials)
-        state, norm = state.moved(
-            gradient, learning_rate, hyper.clip_norm, hyper.weight_decay, hyper.ema_decay
-        )
+        loss, gradient = loss_and_gradient(state.params, of_step)
+        numbers = hyper.clip_norm, hyper.weight_decay, hyper.momentum, hyper.ema_decay
+        state, norm = state.moved(gradient, learning_rate, *numbers)
         return state, (loss, norm)
 
     state, (losses, norms) = jax.lax.scan(step, state, (chosen, learning_rates))
     return state, losses, norms
 
 
-@partial(Compiled, static_argnames=("config", "trained", "polynomials"), donate_argnames="state")
+@partial(Compiled, static_argnames=("config", "trained"), donate_argnames="state")
 def _epoch_of_each(
     state: State,
     data: tuple[Labelled, ...],
@@ -149,10 +137,9 @@ def _epoch_of_each(
     hyper: Hyper,
     config: ModelConfig,
     trained: tuple[str, ...] | None,
-    polynomials: int | None = None,
 ) -> tuple[State, Float[Array, "members steps"], Float[Array, "members steps"]]:
     """The same for several networks: state, frames and rates have a leading axis of members."""
-    one = partial(_epoch.function, config=config, trained=trained, polynomials=polynomials)
+    one = partial(_epoch.function, config=config, trained=trained)
     return jax.vmap(one, (0, None, 0, 0, None))(state, data, chosen, learning_rates, hyper)
 
 
@@ -223,7 +210,6 @@ def train(
     if settings.energy_shift == "isolated":
         split = split.without(isolated_atoms(frames))
     check_labels(frames, split, model)
-    check_filters(model, settings)
     facts = facts_of(frames, split, settings)
     if resume and card.get("fingerprint") not in (None, facts["fingerprint"]):
         raise UserError(
@@ -321,9 +307,7 @@ def _train(
             try:
                 for buckets, chosen, some in data.parts(np.stack(orders)):
                     inputs = buckets, chosen, of_all[..., some]
-                    state, *of_part = run_epoch(
-                        state, *inputs, hyper, model, parts, settings.filter_polynomials
-                    )
+                    state, *of_part = run_epoch(state, *inputs, hyper, model, parts)
                     told.append(of_part)
                     jax.block_until_ready(told[-2:][0])  # so that few parts wait for the device
                 losses, norms = (

@@ -30,7 +30,6 @@ from jaxtyping import Array, Float, Int
 
 from so3krates_lite.arrays import Scalar
 
-MOMENTUM = 0.95
 ITERATIONS = 5
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of X, X X^T X and (X X^T)^2 X: steep at 0, near 1 at 1
 RMS = 0.2  # of a step's numbers, where Adam's is about the same
@@ -73,7 +72,7 @@ class MuonState(NamedTuple):
 
 
 def scale_by_muon(
-    matrices: Matrices, size: int, weight_decay: Scalar
+    matrices: Matrices, size: int, weight_decay: Scalar, momentum: Scalar
 ) -> optax.GradientTransformation:
     """Muon for a vector whose first ``size`` numbers are matrices, and Adam for what follows.
 
@@ -84,20 +83,21 @@ def scale_by_muon(
         matrices: how many, of how many rows and columns, stand one after another
         size: with the filling after them
         weight_decay: share of the matrices that is added to the step
+        momentum: share that the mean of gradients keeps of itself in a step
     """
     adam = optax.scale_by_adam(nesterov=True)
 
     def init(weights: Vector) -> MuonState:
-        momentum, rest = jnp.zeros_like(weights[:size]), weights[size:]
-        return MuonState(jnp.zeros([], jnp.int32), momentum, adam.init(rest))
+        mean, rest = jnp.zeros_like(weights[:size]), weights[size:]
+        return MuonState(jnp.zeros([], jnp.int32), mean, adam.init(rest))
 
     def update(gradient: Vector, state: MuonState, params: Vector) -> tuple[Vector, MuonState]:
         slope, rest = gradient[:size], gradient[size:]
         count = optax.safe_increment(state.count)
-        momentum = optax.tree.update_moment(slope, state.momentum, MOMENTUM, 1)
+        mean = optax.tree.update_moment(slope, state.momentum, momentum, 1)
         following = optax.safe_increment(count)
-        ahead = MOMENTUM * optax.tree.bias_correction(momentum, MOMENTUM, following)
-        ahead += (1 - MOMENTUM) * optax.tree.bias_correction(slope, MOMENTUM, count)
+        ahead = momentum * optax.tree.bias_correction(mean, momentum, following)
+        ahead += (1 - momentum) * optax.tree.bias_correction(slope, momentum, count)
         directions, begin = [], 0
         for shape in matrices:
             end = begin + math.prod(shape)
@@ -108,6 +108,6 @@ def scale_by_muon(
             begin = end
         rest, adam_state = adam.update(rest, state.adam)
         directions += [jnp.zeros_like(slope[begin:]), ADAM_SHARE * rest]
-        return jnp.concatenate(directions), MuonState(count, momentum, adam_state)
+        return jnp.concatenate(directions), MuonState(count, mean, adam_state)
 
     return optax.GradientTransformation(init, update)

@@ -12,8 +12,6 @@ derivative.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -24,7 +22,6 @@ from jaxtyping import Array, Float
 from so3krates_lite.arrays import AnyArray, Scalar
 from so3krates_lite.config import ModelConfig
 from so3krates_lite.energies import energy, energy_and_forces
-from so3krates_lite.filters import with_polynomials
 from so3krates_lite.passes import collect_for_forward, pass_index, structures_per_pass
 from so3krates_lite.structures.graph import Batch
 
@@ -159,22 +156,3 @@ def _loss_and_gradient(
         return jnp.sum(r_E * E) - jnp.sum(change)
 
     return value, jax.grad(linearised)(params)
-
-
-def through_polynomials(
-    gradient_of: Callable[[dict, ModelConfig], tuple[Float[Array, ""], dict]],
-    params: dict,
-    config: ModelConfig,
-    number: int | None,
-) -> tuple[Float[Array, ""], dict]:
-    """Loss and gradient of a network by way of one whose radial filters are polynomials.
-
-    All pairs of a step read their filters from the same few networks. These are computed at
-    ``number`` distances, polynomials carry them to the pairs (`with_polynomials`), and the gradient
-    goes back the same way. None: the networks are computed for every pair.
-    """
-    if number is None:
-        return gradient_of(params, config)
-    fitted, back = jax.vjp(lambda params: with_polynomials(params, config, number), params)
-    loss, gradient = gradient_of(fitted, replace(config, filter_polynomials=number))
-    return loss, back(gradient)[0]

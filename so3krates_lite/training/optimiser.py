@@ -28,17 +28,18 @@ def schedule(config: TrainConfig, steps_per_epoch: int) -> optax.Schedule:
 def optimiser(
     clip_norm: Scalar,
     weight_decay: Scalar = 0.0,
+    momentum: Scalar = 0.0,
     matrices: Matrices | None = None,
     size: int = 0,
 ) -> optax.GradientTransformation:
     """Clip the global norm of the gradient, then scale by Adam; the step's length comes outside.
 
-    With ``matrices``, by Muon: what they, ``size`` and the decay are is told by `scale_by_muon`.
+    With ``matrices``, by Muon: what they and the numbers are is told by `scale_by_muon`.
     """
     if matrices is None:
         scaled = optax.scale_by_adam()
     else:
-        scaled = scale_by_muon(matrices, size, weight_decay)
+        scaled = scale_by_muon(matrices, size, weight_decay, momentum)
     return optax.chain(optax.clip_by_global_norm(clip_norm), scaled)
 
 

@@ -55,11 +55,11 @@ class Layout:
         return self.first, tuple(k for k in range(len(self.shapes)) if k not in self.first)
 
     def optimiser(
-        self, clip_norm: Scalar, weight_decay: Scalar = 0.0
+        self, clip_norm: Scalar, weight_decay: Scalar = 0.0, momentum: Scalar = 0.0
     ) -> optax.GradientTransformation:
         """What a gradient in one vector is handed to."""
         size = _in_blocks(sum(math.prod(self.shapes[place]) for place in self.first))
-        return optimiser(clip_norm, weight_decay, self.matrices, size)
+        return optimiser(clip_norm, weight_decay, momentum, self.matrices, size)
 
     def in_one_vector(self, params: dict) -> Vector:
         """All leaves one after another."""
@@ -128,11 +128,12 @@ class State:
         learning_rate: Float[Array, ""],
         clip_norm: Scalar,
         weight_decay: Scalar,
+        momentum: Scalar,
         ema_decay: Scalar,
     ) -> tuple[State, Float[Array, ""]]:
         """The state after a step against ``gradient``, and the gradient's norm before clipping."""
         slope = self.layout.in_one_vector(gradient)
-        optimiser = self.layout.optimiser(clip_norm, weight_decay)
+        optimiser = self.layout.optimiser(clip_norm, weight_decay, momentum)
         direction, moments = optimiser.update(slope, self.optimiser, self.weights)
         weights = self.weights - learning_rate * direction
         # early on the mean follows quickly, so that it forgets the random start
@@ -151,7 +152,7 @@ def start_state(
     """The state before the first step of an optimiser, for the ``trained`` parts; None: all."""
     layout = layout_of(params, kind, trained)
     weights = layout.in_one_vector(params)
-    # clipping and decay keep no state, so their numbers do not matter here
+    # clipping, decay and momentum's share are no state, so their numbers do not matter here
     moments = layout.optimiser(clip_norm=1.0).init(weights)
     return State(weights, jnp.copy(weights), moments, jnp.asarray(0), layout)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 from small import deviation, molecule, small_config, small_potential, stack
@@ -11,7 +12,7 @@ from small import deviation, molecule, small_config, small_potential, stack
 from so3krates_lite.config import GeomAttConfig
 from so3krates_lite.errors import UserError
 from so3krates_lite.potential import Potential
-from so3krates_lite.simulate.polynomial_filters import fit_filters, radial_filters
+from so3krates_lite.simulate.polynomial_filters import FILTERS, fit_filters, radial_filters
 
 LOCAL = small_config()
 ENDLESS = small_config(spherical_radius=1.0)
@@ -52,6 +53,29 @@ def test_the_error_falls_with_every_polynomial_and_is_no_larger_than_stated():
     assert fit.root_mean_square > 0.1
 
 
+def test_as_many_polynomials_are_taken_as_the_filters_need():
+    potential = small_potential(LOCAL)
+    fitted, fit = fit_filters(potential)
+    number = fitted.config.filter_polynomials
+    assert fit.largest_error < 1e-4 * fit.root_mean_square
+    assert number in (32, 64, 128) and fit == fit_filters(potential, number)[1]
+
+    def sharpened(factor: float) -> Potential:  # its first layer reads distances more sharply
+        rough = jax.tree.map(np.array, potential.params)
+        for name in FILTERS:
+            rough["layers"][name]["radial"]["hidden"]["kernel"] *= factor
+        return dataclasses.replace(potential, params=rough)
+
+    rougher, fit = fit_filters(sharpened(30))
+    assert rougher.config.filter_polynomials > number
+    assert fit.largest_error < 1e-4 * fit.root_mean_square
+    # of the last number that is tried the error is told, too, though it is large
+    roughest, fit = fit_filters(sharpened(3000))
+    assert roughest.config.filter_polynomials == 512
+    assert fit.largest_error > 1e-4 * fit.root_mean_square
+    assert f"{fit.largest_error:.1e}" in roughest.card["radial filters"]
+
+
 @pytest.mark.parametrize("polynomials", [4, 32])
 def test_forces_are_minus_the_slope_of_the_energy_however_poor_the_fit(polynomials):
     fitted, _ = fit_filters(small_potential(LOCAL), polynomials)
@@ -76,7 +100,7 @@ def test_the_code_of_2022_is_fitted_too_with_a_larger_error_for_its_kink():
 
 def test_a_fitted_potential_is_saved_and_loaded_and_says_what_it_is(tmp_path):
     potential = small_potential(LOCAL, "float32")
-    fitted, fit = fit_filters(potential)
+    fitted, fit = fit_filters(potential, 64)
     assert fitted.dtype == np.float32 and fitted.config.filter_polynomials == 64
     fitted.save(tmp_path / "fitted.safetensors")
     loaded = Potential.load(tmp_path / "fitted.safetensors")
@@ -94,7 +118,7 @@ def test_what_has_no_trained_filters_is_refused():
         fit_filters(fitted, 16)
 
 
-@pytest.mark.parametrize("number", [1, 2.5, "64", None])
+@pytest.mark.parametrize("number", [1, 2.5, "64", True])
 def test_an_impossible_number_is_named(number):
     with pytest.raises(UserError, match=r"polynomials = .* is not possible"):
         fit_filters(small_potential(LOCAL), number)

@@ -127,7 +127,7 @@ def test_one_vector_is_moved_as_its_leaves_are():
             params = jax.tree.map(lambda p, d: p - rate * d, params, direction)
             kept = min(decay, (1 + int(state.step)) / (10 + int(state.step)))
             mean = jax.tree.map(lambda m, p, kept=kept: kept * m + (1 - kept) * p, mean, params)
-            state, norm = moved(state, gradient, jnp.asarray(rate), clip_norm, 0.3, decay)
+            state, norm = moved(state, gradient, jnp.asarray(rate), clip_norm, 0.3, 0.9, decay)
             assert norm == pytest.approx(float(optax.tree.norm(gradient)), rel=1e-13)
         for expected, found in ((params, params_of(state, False)), (mean, params_of(state, True))):
             jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-12), found, expected)
@@ -180,6 +180,7 @@ def test_each_matrix_of_a_stack_is_moved_on_its_own():
                 muon_weight_dimension_numbers=kinds,
                 consistent_rms=0.2,
                 weight_decay=0.3,
+                beta=0.9,
             )
             chain = optax.chain(optax.clip_by_global_norm(clip_norm), muon)
             theirs = chain.init(ours) if step == 0 else theirs
@@ -188,7 +189,7 @@ def test_each_matrix_of_a_stack_is_moved_on_its_own():
             ours = optax.apply_updates(ours, update)
             kept = min(decay, (1 + step) / (10 + step))
             mean = jax.tree.map(lambda m, p, kept=kept: kept * m + (1 - kept) * p, mean, ours)
-            state, norm = moved(state, gradient, jnp.asarray(rate), clip_norm, 0.3, decay)
+            state, norm = moved(state, gradient, jnp.asarray(rate), clip_norm, 0.3, 0.9, decay)
             assert norm == pytest.approx(float(optax.tree.norm(gradient)), rel=1e-13)
         for expected, found in ((ours, params_of(state, False)), (mean, params_of(state, True))):
             close = partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-12)
@@ -222,7 +223,7 @@ def test_parts_that_are_not_trained_stay_and_cost_muon_nothing():
         state = start_state(params, "muon", ("embedding", "head"))
         assert state.layout.matrices == ((1, 5, 5),)
         for _ in range(2):
-            state, _ = moved(state, gradient, jnp.asarray(0.1), 1.0, 0.3, 0.9)
+            state, _ = moved(state, gradient, jnp.asarray(0.1), 1.0, 0.3, 0.9, 0.9)
         for mean in (False, True):
             found = params_of(state, mean)
             jax.tree.map(np.testing.assert_array_equal, found["layers"], params["layers"])
@@ -529,6 +530,8 @@ def test_split_of_other_data_is_refused(frames):
     [
         {"epochs": 0},
         {"ema_decay": 1.0},
+        {"momentum": 1.0},
+        {"momentum": -0.1},
         {"schedule": "steep"},
         {"precision": "float16"},
         {"optimiser": "sgd"},
@@ -554,6 +557,8 @@ def test_each_optimiser_has_a_rate_of_its_own():
     assert rate(So3kratesConfig(), optimiser="adam") == 1e-3
     assert rate(So3kratesConfig(), learning_rate=2e-3) == 2e-3
     assert TrainConfig.from_dict(TrainConfig().to_dict()) == TrainConfig()
+    of_old = {**TrainConfig().to_dict(), "filter_polynomials": 64}  # steps went by fitted filters
+    assert TrainConfig.from_dict(of_old) == TrainConfig()
 
 
 def test_unknown_setting_is_named():
