@@ -21,9 +21,10 @@ from benchmarks.run import TINY
 from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.datasets.places import locate
 from so3krates_lite.errors import UserError
-from so3krates_lite.experiments.md17 import PUBLISHED, RECIPES, Recipe, md17
+from so3krates_lite.experiments.md17 import PUBLISHED, Recipe, md17
 from so3krates_lite.runtime import files
 from so3krates_lite.runtime.settings import hardware
+from so3krates_lite.training import TrainConfig
 from so3krates_lite.training.evaluation import format_table
 from so3krates_lite.training.run import RunFolder
 from so3krates_lite.units import convert
@@ -85,9 +86,8 @@ def parts(options: argparse.Namespace, clock: Clock) -> Iterator[tuple[str, Call
     batches, seconds = ((2,), 0.1) if options.tiny else ((10, 100), 4.0)
     yield "speed", lambda: lines("ethanol", config, batches, seconds)
     # two frames a step, as on a core, would leave an accelerator idle
-    larger = {"epochs": 640, "batch_size": 10, "learning_rate": None, "momentum": 0.95}
-    settings = replace(RECIPES["so3krates"].settings, **larger)
-    recipe = Recipe(config, replace(settings, epochs=2) if options.tiny else settings)
+    epochs = 2 if options.tiny else 640
+    recipe = Recipe(config, TrainConfig(epochs=epochs, batch_size=10, schedule="cosine"))
 
     def train(molecule: str, share: float) -> Callable[[], Any]:
         minutes = max(share * clock.left / 60 - 0.7, 0.1)  # it compiles for some of it

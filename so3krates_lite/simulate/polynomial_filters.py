@@ -10,12 +10,14 @@ energy, so that energy is conserved whatever the fit.
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
+from numpy.polynomial.chebyshev import chebinterpolate, chebval
 
 from so3krates_lite.basis import decay_of, filter_basis
 from so3krates_lite.config import So3kratesConfig
@@ -80,10 +82,25 @@ def fit_filters(
         raise UserError(
             "fit_filters takes one network: pass one of the ensemble, such as ensemble.member(0)."
         )
+    networks = {name: potential.params["layers"][name]["radial"] for name in FILTERS}
+    decay = decay_of(config)
+
+    def filters(name, t):  # t = 2 exp(-decay d) - 1
+        return radial_filters(networks[name], -np.log((t + 1) / 2) / decay, config)
+
+    within = 2 * np.linspace(np.exp(-decay * config.cutoff), 1, 2001) - 1
+    exact = {name: filters(name, within) for name in FILTERS}
+    rms = float(np.sqrt(np.mean([(values**2).mean() for values in exact.values()])))
     for number in NUMBERS if polynomials is None else (int(polynomials),):
-        layers, fit = _fitted_layers(potential, config, number)
-        if fit.largest_error < FINE * fit.root_mean_square:
+        kernels = {name: chebinterpolate(partial(filters, name), number - 1) for name in FILTERS}
+        apart = [np.abs(chebval(within, kernels[name]).T - exact[name]).max() for name in FILTERS]
+        fit = FilterFit(float(max(apart)), rms)
+        if fit.largest_error < FINE * rms:
             break
+    layers = dict(potential.params["layers"])
+    for name, kernel in kernels.items():
+        kernel = kernel.reshape(number, config.layers, config.features).transpose(1, 0, 2)
+        layers[name] = {**layers[name], "radial": {"kernel": kernel.astype(potential.dtype)}}
     stated = (
         f"{number} Chebyshev polynomials fitted to the trained filters, largest error "
         f"{fit.largest_error:.1e} where filters are {fit.root_mean_square:.2f} (root mean square)"
@@ -95,29 +112,6 @@ def fit_filters(
         card={**potential.card, "radial filters": stated},
     )
     return fitted, fit
-
-
-def _fitted_layers(
-    potential: Potential, config: So3kratesConfig, number: int
-) -> tuple[dict, FilterFit]:
-    """The layers' parameters with kernels of polynomials, and how good these are."""
-    layers, fits = dict(potential.params["layers"]), []
-    decay = decay_of(config)
-    within = np.linspace(np.exp(-decay * config.cutoff), 1, 2001)
-    for name in FILTERS:
-        networks = layers[name]["radial"]
-
-        def filters(t, networks=networks):
-            return radial_filters(networks, -np.log((t + 1) / 2) / decay, config)
-
-        kernel = np.polynomial.chebyshev.chebinterpolate(filters, number - 1)
-        exact = filters(2 * within - 1)
-        found = np.polynomial.chebyshev.chebval(2 * within - 1, kernel).T
-        fits.append((np.abs(found - exact).max(), (exact**2).mean()))
-        kernel = kernel.reshape(number, config.layers, config.features).transpose(1, 0, 2)
-        layers[name] = {**layers[name], "radial": {"kernel": kernel.astype(potential.dtype)}}
-    worst, squares = zip(*fits, strict=True)
-    return layers, FilterFit(float(max(worst)), float(np.sqrt(np.mean(squares))))
 
 
 def radial_filters(

@@ -87,8 +87,13 @@ class Hyper(struct.PyTreeNode):
     @classmethod
     def of(cls, settings: TrainConfig) -> Hyper:
         weights = Weights(settings.energy_weight, settings.forces_weight)
-        of_muon = settings.weight_decay, settings.momentum
-        return cls(settings.clip_norm, *of_muon, settings.ema_decay, weights)
+        return cls(
+            settings.clip_norm,
+            settings.weight_decay,
+            settings.momentum,
+            settings.ema_decay,
+            weights,
+        )
 
 
 @partial(Compiled, static_argnames=("config", "trained", "mesh"), donate_argnames="state")
