@@ -77,6 +77,31 @@ def add_experiment(commands) -> None:
     curves.add_argument("--steps", type=positive, help="training steps of each run [2000]")
     add_loading(curves)
 
+    recipes = command(
+        parts,
+        "recipes",
+        _recipes,
+        "settings of training and network varied, judged by validation frames alone",
+        f"Every combination of the values is trained. {KEPT}\n\n"
+        "  so3krates-lite experiment recipes --vary optimiser muon adam --vary epochs 20\n"
+        "  so3krates-lite experiment recipes rmd17-ethanol --part train --labels original \\\n"
+        "      --train 500 --valid 500 --vary batch-size 2 10 --vary momentum 0.95 0.98",
+    )
+    recipes.add_argument("data", nargs="?", default="ethanol-gfn2", help=f"{DATA_HELP} [bundled]")
+    _add_folder(recipes, "runs/recipes")
+    recipes.add_argument(
+        "--vary",
+        nargs="+",
+        action="append",
+        required=True,
+        metavar=("SETTING", "VALUE"),
+        help="a setting of training or network as `train` has it, and its values",
+    )
+    recipes.add_argument("--seeds", type=seed_number, nargs="+", default=[0], help="[0]")
+    recipes.add_argument("--train", type=positive, default=500, help="training frames [500]")
+    recipes.add_argument("--valid", type=positive, default=200, help="frames to judge by [200]")
+    add_loading(recipes)
+
     active = command(
         parts,
         "active-learning",
@@ -269,6 +294,30 @@ def _learning_curves(options: argparse.Namespace) -> None:
         path=results,
     )
     _show(points, results)
+
+
+def _recipes(options: argparse.Namespace) -> None:
+    from so3krates_lite.experiments import recipes as study
+    from so3krates_lite.experiments.learning_curves import divided
+
+    varied: dict = {}
+    for name, *values in options.vary:
+        setting = name.replace("-", "_")
+        if not values or setting in varied:
+            what = "stands there twice" if values else "has no value"
+            raise UserError(f"--vary {name} {what}: give each setting once, with its values.")
+        varied[setting] = [study.setting_of(setting, value) for value in values]
+    frames = load_data(options)
+    results = study.recipes(
+        frames,
+        divided(frames, options.train, options.valid, 0),
+        varied,
+        model=study.MODEL,
+        settings=study.SETTINGS,
+        seeds=options.seeds,
+        folder=options.folder,
+    )
+    _show(results, options.folder / study.STORED)
 
 
 def _active_learning(options: argparse.Namespace) -> None:
