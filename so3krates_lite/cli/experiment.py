@@ -95,7 +95,10 @@ def add_experiment(commands) -> None:
         action="append",
         required=True,
         metavar=("SETTING", "VALUE"),
-        help="a setting of training or network as `train` has it, and its values",
+        help="a setting and its values; of training: optimiser, learning-rate, schedule, epochs, "
+        "batch-size, momentum, weight-decay, clip-norm, ema-decay, energy-weight, forces-weight, "
+        "energy-scale; of the network: variant, features, layers, heads, degrees, cutoff, "
+        "radial-functions, spherical-radius",
     )
     recipes.add_argument("--seeds", type=seed_number, nargs="+", default=[0], help="[0]")
     recipes.add_argument("--train", type=positive, default=500, help="training frames [500]")
@@ -298,7 +301,6 @@ def _learning_curves(options: argparse.Namespace) -> None:
 
 def _recipes(options: argparse.Namespace) -> None:
     from so3krates_lite.experiments import recipes as study
-    from so3krates_lite.experiments.learning_curves import divided
 
     varied: dict = {}
     for name, *values in options.vary:
@@ -306,16 +308,15 @@ def _recipes(options: argparse.Namespace) -> None:
         if not values or setting in varied:
             what = "stands there twice" if values else "has no value"
             raise UserError(f"--vary {name} {what}: give each setting once, with its values.")
-        varied[setting] = [study.setting_of(setting, value) for value in values]
-    frames = load_data(options)
+        varied[setting] = study.values_of(name, values)
     results = study.recipes(
-        frames,
-        divided(frames, options.train, options.valid, 0),
+        load_data(options),
         varied,
-        model=study.MODEL,
-        settings=study.SETTINGS,
-        seeds=options.seeds,
+        n_train=options.train,
+        n_valid=options.valid,
         folder=options.folder,
+        base=study.BASE,
+        seeds=options.seeds,
     )
     _show(results, options.folder / study.STORED)
 

@@ -98,12 +98,13 @@ def divided(
         return random_split(frames, n_train, n_valid, n_test, seed)
     largest = largest_group(frames)
     room = max(n_valid, largest)
-    pool = max(n_train, len(frames) // 2)
-    if pool + room + max(n_test or 0, largest) > len(frames):
+    rest = 0 if n_test == 0 else max(n_test or 0, largest)
+    pool = max(n_train, min(len(frames) // 2, len(frames) - room - rest))
+    if pool + room + rest > len(frames):
+        test = "" if n_test == 0 else f" and {n_test or 1} test"
         raise UserError(
-            f"{n_train} training, {n_valid} validation and {n_test or 1} test frames are asked "
-            f"for, but with groups of up to {largest} frames kept whole {len(frames)} frames are "
-            f"too few: ask for fewer."
+            f"{n_train} training, {n_valid} validation{test} frames are asked for, but with groups "
+            f"of up to {largest} frames kept whole {len(frames)} frames are too few: ask for fewer."
         )
     whole = group_split(frames, pool, room, None, seed)
     parts = (whole.train[:n_train], whole.valid[:n_valid], whole.test[:n_test])

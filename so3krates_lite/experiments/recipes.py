@@ -1,16 +1,17 @@
-"""Which recipe teaches a network best: settings varied, judged by validation frames alone.
+"""Which settings teach a network best: a grid of them, judged by validation frames alone.
 
 Every combination of the values that are asked for is trained on the same frames, from the same
-seeds, and judged by the frames that chose its weights; test frames are never looked at. Wall times
-stand beside the errors, because a recipe that takes smaller batches takes longer over as many
-epochs.
+seeds. No test frame is drawn. The best of many on one set of validation frames is a little better
+there than elsewhere, and each run's weights are chosen by its own loss, so with its own weights of
+energies and forces. Wall times stand beside the errors, because recipes that take smaller batches
+take longer over as many epochs.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,152 +20,238 @@ import numpy as np
 from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.datasets.splits import Split
 from so3krates_lite.errors import UserError, require
-from so3krates_lite.experiments.train_alike import Trained, save_results, train_models
+from so3krates_lite.experiments.learning_curves import divided
+from so3krates_lite.experiments.md17 import Recipe
+from so3krates_lite.experiments.train_alike import Trained, is_kept, save_results, train_models
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.training import TrainConfig
+from so3krates_lite.training.checks import TrainingDiverged
 from so3krates_lite.training.evaluation import evaluate
 from so3krates_lite.training.progress import Progress
 from so3krates_lite.training.run import RunFolder
 from so3krates_lite.units import convert
 
-# small enough for minutes, and alike to the paper's network in what it needs
-MODEL = So3kratesConfig(features=60, layers=3)
-SETTINGS = TrainConfig(epochs=60, batch_size=10, schedule="cosine")
+# a network for minutes; everything that is not varied stays as it is here
+BASE = Recipe(
+    So3kratesConfig(features=60, layers=3),
+    TrainConfig(epochs=60, batch_size=10, schedule="cosine"),
+)
 STORED = "recipes.json"
-_OWN = ("seed", "members", "max_minutes")  # of a run, not of a recipe
-# settings whose default is None or that are no simple value, and what a kind of value is called
-_KINDS = {"learning_rate": float, "spherical_radius": float, "degrees": tuple, "train_only": None}
-_NEEDED = {
-    int: "a whole number is",
-    float: "a number is",
-    str: "a word is",
-    tuple: "whole numbers with commas between them, such as 1,2, are",
+
+
+def whole_numbers(text: str) -> tuple[int, ...]:
+    """Such as 1,2,3."""
+    return tuple(map(int, text.split(",")))
+
+
+def number_or_none(text: str) -> float | None:
+    """A number, or the word none."""
+    return None if text == "none" else float(text)
+
+
+# how the values of a setting are written, and what to say where they are not
+NUMBER, WHOLE, WORD = (float, "a number is"), (int, "a whole number is"), (str, "a word is")
+OF_TRAINING: dict[str, tuple[Callable[[str], Any], str]] = {
+    "optimiser": WORD,
+    "learning_rate": NUMBER,
+    "schedule": WORD,
+    "epochs": WHOLE,
+    "batch_size": WHOLE,
+    "momentum": NUMBER,
+    "weight_decay": NUMBER,
+    "clip_norm": NUMBER,
+    "ema_decay": NUMBER,
+    "energy_weight": NUMBER,
+    "forces_weight": NUMBER,
+    "energy_scale": WORD,
 }
+OF_NETWORK: dict[str, tuple[Callable[[str], Any], str]] = {
+    "variant": WORD,
+    "features": WHOLE,
+    "layers": WHOLE,
+    "heads": WHOLE,
+    "degrees": (whole_numbers, "whole numbers with commas between them, such as 1,2, are"),
+    "cutoff": NUMBER,
+    "radial_functions": WHOLE,
+    "spherical_radius": (number_or_none, "a number, or none, is"),
+}
+VARIED = {**OF_TRAINING, **OF_NETWORK}
 
 
 @dataclass(frozen=True)
 class RecipeResult:
-    """One recipe over its seeds: errors (eV, eV/Å) on validation frames by the weights it chose.
+    """One combination: errors (eV, eV/Å) of each seed on validation frames, by the weights kept.
 
-    ``recipe`` is what was varied; ``training_loss`` that of each seed's last epoch.
+    ``varied`` is what tells it from others; ``training_loss`` that of the last epoch. A run that
+    diverged has infinite ones.
     """
 
-    recipe: Mapping[str, Any]
+    varied: Mapping[str, Any]
+    learning_rate: float  # at its highest
+    seeds: tuple[int, ...]
     energy_mae: tuple[float, ...]
     force_mae: tuple[float, ...]
     training_loss: tuple[float, ...]
-    steps: int
-    minutes: float  # wall time of a run, the mean of the seeds, compilation included
-
-    @property
-    def mean_force_mae(self) -> float:
-        return float(np.mean(self.force_mae))
+    steps: int  # of a whole run
+    minutes: tuple[float, ...]  # wall time of each run, compilation included
 
     def row(self) -> dict[str, float | str]:
-        """A line of a table: means, and the forces of each seed where there are several."""
+        """A line of a table: means over seeds, and the forces of each where there are several."""
         force = [convert(mae, "eV", "kcal/mol") for mae in self.force_mae]
         energy = convert(float(np.mean(self.energy_mae)), "eV", "kcal/mol")
-        each = {"of each seed": " ".join(f"{mae:.3f}" for mae in force)} if len(force) > 1 else {}
+        several = {"each seed's": " ".join(f"{mae:.3f}" for mae in force)} if force[1:] else {}
         return {
-            **_words(self.recipe),
+            **{name: _written(value) for name, value in self.varied.items()},
+            **({} if "learning_rate" in self.varied else {"learning_rate": self.learning_rate}),
             "force MAE (kcal/mol/Å)": round(float(np.mean(force)), 3),
-            **each,
+            **several,
             "energy MAE (kcal/mol)": round(energy, 3),
             "training loss": f"{np.mean(self.training_loss):.1e}",
             "steps": self.steps,
-            "training (min)": round(self.minutes, 1),
+            "training (min)": round(float(np.mean(self.minutes)), 1),
         }
 
 
-def setting_of(name: str, text: str) -> Any:
-    """The value of a setting of `TrainConfig` or `So3kratesConfig` that ``text`` states.
+def values_of(name: str, texts: Sequence[str]) -> list[Any]:
+    """The values that ``texts`` state of the setting ``name``, one of `VARIED`.
 
     Raises:
-        UserError: no setting that a study varies has this name, or the text is no value of its kind
+        UserError: there is no such setting, or a text is no value of its kind
     """
-    kinds = {
-        field.name: _KINDS.get(field.name, type(field.default))
-        for field in (*fields(TrainConfig), *fields(So3kratesConfig))
-    }
-    known = sorted(k for k, kind in kinds.items() if kind in _NEEDED and k not in _OWN)
-    require(name in known, "a setting to vary", name, f"one of {', '.join(known)}")
-    kind = kinds[name]
-    try:
-        return kind(map(int, text.split(","))) if kind is tuple else kind(text)
-    except ValueError:
-        raise UserError(f"{name} cannot be {text!r}: {_NEEDED[kind]} needed.") from None
+    setting = name.replace("-", "_")
+    require(setting in VARIED, "setting to vary", name, f"one of {', '.join(VARIED)}")
+    read, needed = VARIED[setting]
+    values = []
+    for text in texts:
+        try:
+            values.append(read(text))
+        except ValueError:
+            raise UserError(f"{name} cannot be {text!r}: {needed} needed.") from None
+    return values
 
 
 def recipes(
     frames: Frames,
-    split: Split,
     varied: Mapping[str, Sequence[Any]],
     *,
-    model: So3kratesConfig = MODEL,
-    settings: TrainConfig = SETTINGS,
-    seeds: Sequence[int] = (0,),
+    n_train: int,
+    n_valid: int,
     folder: Path,
+    base: Recipe = BASE,
+    seeds: Sequence[int] = (0,),
     progress: Progress | None = None,
 ) -> list[RecipeResult]:
-    """Train every combination of ``varied`` from every seed; the best on validation frames first.
+    """Train every combination of ``varied`` from every seed; the smallest mean force error first.
 
     Args:
         frames: with energies and forces
-        split: its test frames are left alone
-        varied: values of settings of `TrainConfig` and `So3kratesConfig`, by their names
-        model, settings: everything that is not varied
+        varied: values of settings among `VARIED`
+        n_train, n_valid: frames that teach and that judge, drawn once for all; no group in both
+        folder: where runs are kept, and `recipes.json` with what this call compares, written anew
+            after every combination
+        base: everything that is not varied
         seeds: of weights and of the order of frames
-        folder: where runs and `recipes.json`, written anew after each recipe, are kept
+
+    Raises:
+        UserError: a setting is none of those, a value occurs twice or is impossible, or a run in
+            the folder was made otherwise; nothing is trained then
     """
-    require(bool(len(split.valid)), "valid", 0, "at least 1: they judge")
+    for name, values in varied.items():
+        require(name in VARIED, "setting to vary", name, f"one of {', '.join(VARIED)}")
+        require(len(set(values)) == len(values) > 0, name, list(values), "values, each once")
+    require(len(set(seeds)) == len(seeds) > 0, "seeds", list(seeds), "numbers, each once")
+    require(n_valid > 0, "n_valid", n_valid, "at least 1 frame to judge by")
+    names = sorted(varied)
     combinations = [
-        dict(zip(varied, values, strict=True)) for values in itertools.product(*varied.values())
+        dict(zip(names, values, strict=True))
+        for values in itertools.product(*(varied[name] for name in names))
     ]
-    # all of them are read before the first is trained
-    wanted = [(recipe, *_with(recipe, model, settings)) for recipe in combinations]
+    split = divided(frames, n_train, n_valid, 0)
+    for combination in combinations:
+        recipe = _with(base, combination)
+        size = recipe.settings.batch_size
+        require(size <= n_train, "batch_size", size, f"at most the {n_train} training frames")
+        for seed in seeds:
+            settings = replace(recipe.settings, seed=seed).for_model(recipe.model)
+            is_kept(folder / f"{_name(combination)}-seed{seed}", split, recipe.model, settings)
+    facts = {
+        "data": frames.info.get("name", "unnamed frames"),
+        "training frames": len(split.train),
+        "validation frames": len(split.valid),
+        "errors": "eV, eV/Å, on validation frames",
+        "model": _without(base.model.to_dict(), names),
+        "training": _without(base.settings.to_dict(), [*names, "seed", "learning_rate"]),
+    }
     results: list[RecipeResult] = []
-    for recipe, network, how in wanted:
-        name = " ".join(f"{key}={value}" for key, value in _words(recipe).items()) or "as it is"
-        common = {"seeds": seeds, "folder": folder, "progress": progress}
-        runs = train_models(frames, split, {name: network}, how, **common)
-        results.append(_judged(recipe, runs, frames[split.valid]))
-        results.sort(key=lambda result: result.mean_force_mae)
-        facts = {
-            "data": frames.info.get("name", "unnamed frames"),
-            "training frames": len(split.train),
-            "validation frames": len(split.valid),
-            "seeds": list(seeds),
-            "model": model.to_dict(),
-            "training": settings.to_dict(),
-        }
-        save_results(folder / STORED, [result.row() for result in results], **facts)
+    for combination in combinations:
+        results.append(_tried(frames, split, base, combination, seeds, folder, progress))
+        results.sort(key=lambda result: float(np.mean(result.force_mae)))
+        save_results(folder / STORED, [_plain(result) for result in results], **facts)
     return results
 
 
-def _with(
-    recipe: Mapping[str, Any], model: So3kratesConfig, settings: TrainConfig
-) -> tuple[So3kratesConfig, TrainConfig]:
-    of_training = {field.name for field in fields(TrainConfig)}
-    training = {name: value for name, value in recipe.items() if name in of_training}
-    network = {name: value for name, value in recipe.items() if name not in of_training}
-    return replace(model, **network), replace(settings, **training)
+def _with(base: Recipe, varied: Mapping[str, Any]) -> Recipe:
+    training = {name: value for name, value in varied.items() if name in OF_TRAINING}
+    network = {name: value for name, value in varied.items() if name in OF_NETWORK}
+    return Recipe(replace(base.model, **network), replace(base.settings, **training))
 
 
-def _words(recipe: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        name: ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        for name, value in recipe.items()
-    }
-
-
-def _judged(recipe: Mapping[str, Any], runs: Sequence[Trained], valid: Frames) -> RecipeResult:
-    errors = [evaluate(run.potential, valid)[0] for run in runs]
-    ends = [RunFolder(run.folder).read_metrics()[-1] for run in runs]
+def _tried(
+    frames: Frames,
+    split: Split,
+    base: Recipe,
+    varied: Mapping[str, Any],
+    seeds: Sequence[int],
+    folder: Path,
+    progress: Progress | None,
+) -> RecipeResult:
+    """A combination trained from each seed; one that diverges does not end the study."""
+    recipe, errors, ends = _with(base, varied), [], []
+    for seed in seeds:
+        common = {"seeds": (seed,), "folder": folder, "progress": progress}
+        models = {_name(varied): recipe.model}
+        try:
+            (run,) = train_models(frames, split, models, recipe.settings, **common)
+        except TrainingDiverged:
+            errors.append((np.inf, np.inf))
+            ends.append({"train_loss": np.inf, "wall_s": np.inf})
+            continue
+        errors.append(_errors(run, frames[split.valid]))
+        ends.append(RunFolder(run.folder).read_metrics()[-1])
+    energy, force = zip(*errors, strict=True)
+    settings = recipe.settings.for_model(recipe.model)
     return RecipeResult(
-        recipe=dict(recipe),
-        energy_mae=tuple(error.energy_mae for error in errors),
-        force_mae=tuple(error.force_mae for error in errors),
+        varied=varied,
+        learning_rate=settings.learning_rate,
+        seeds=tuple(seeds),
+        energy_mae=energy,
+        force_mae=force,
         training_loss=tuple(end["train_loss"] for end in ends),
-        steps=int(ends[0]["step"]),
-        minutes=float(np.mean([run.minutes for run in runs])),
+        steps=settings.epochs * (len(split.train) // settings.batch_size),
+        minutes=tuple(end["wall_s"] / 60 for end in ends),
     )
+
+
+def _errors(run: Trained, valid: Frames) -> tuple[float, float]:
+    errors, _ = evaluate(run.potential, valid)
+    return errors.energy_mae, errors.force_mae
+
+
+def _plain(result: RecipeResult) -> dict[str, Any]:
+    """As JSON has it, which knows no infinity: null stands for what a diverged run has not."""
+    values = asdict(result)
+    for name in ("energy_mae", "force_mae", "training_loss", "minutes"):
+        values[name] = [value if np.isfinite(value) else None for value in values[name]]
+    return values
+
+
+def _name(varied: Mapping[str, Any]) -> str:
+    return "-".join(f"{name}={_written(value)}" for name, value in varied.items()) or "as-it-is"
+
+
+def _written(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value).lower()
+
+
+def _without(values: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}

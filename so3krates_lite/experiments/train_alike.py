@@ -62,7 +62,7 @@ def train_models(
         for seed in seeds:
             place = None if folder is None else folder / f"{name.replace(' ', '-')}-seed{seed}"
             wanted = replace(settings, seed=seed).for_model(model)
-            resume = place is not None and _is_kept(place, split, model, wanted)
+            resume = place is not None and is_kept(place, split, model, wanted)
             given = {} if resume else {"model": model, "settings": wanted, "start": start}
             result = train(frames, split, folder=place, resume=resume, progress=progress, **given)
             results.append(Trained(name, seed, result.potential, result.folder))
@@ -71,7 +71,7 @@ def train_models(
     return results
 
 
-def _is_kept(place: Path, split: Split, model: ModelConfig, settings: TrainConfig) -> bool:
+def is_kept(place: Path, split: Split, model: ModelConfig, settings: TrainConfig) -> bool:
     """Whether the very run that is wanted stands in its folder; another one is refused."""
     run = RunFolder(place)
     if not (place / "config.json").is_file():

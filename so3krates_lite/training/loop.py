@@ -388,6 +388,12 @@ def _train(
         progress.close()
     if best is None:
         raise UserError(f"epochs = {settings.epochs}: nothing was trained.")
+    # the card states how long the training took, not how soon its best weights were there
+    card = {**best.card, "wall time / s": round(metrics[-1]["wall_s"], 3)}
+    if card != best.card:
+        best = replace(best, card=card)
+        if run is not None:
+            run.save_best(best)
     return TrainResult(best, metrics, None if run is None else run.path)
 
 

@@ -283,5 +283,10 @@ def test_the_rate_falls_after_as_many_bad_validations_as_its_patience(name, halv
 
 
 def test_it_stops_after_as_many_bad_validations_as_it_is_told_to():
-    assert len(run(**STILL, epochs=20, stop_patience=4).metrics) == 5
+    stopped = run(**STILL, epochs=20, stop_patience=4)
+    assert len(stopped.metrics) == 5
+    # its weights are of the first epoch, its time is that of all five
+    assert stopped.potential.card["epoch"] == 1
+    wall = stopped.metrics[-1]["wall_s"]
+    assert stopped.potential.card["wall time / s"] == pytest.approx(wall, abs=1e-3)
     assert len(run(**STILL, epochs=6, stop_patience=0).metrics) == 6
