@@ -22,7 +22,8 @@ from so3krates_lite.datasets.splits import Split
 from so3krates_lite.errors import UserError, require
 from so3krates_lite.experiments.learning_curves import divided
 from so3krates_lite.experiments.md17 import Recipe
-from so3krates_lite.experiments.train_alike import Trained, is_kept, save_results, train_models
+from so3krates_lite.experiments.train_alike import check_kept, save_results, train_models
+from so3krates_lite.runtime.files import as_json
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.training import TrainConfig
 from so3krates_lite.training.checks import TrainingDiverged
@@ -83,7 +84,7 @@ class RecipeResult:
     """One combination: errors (eV, eV/Å) of each seed on validation frames, by the weights kept.
 
     ``varied`` is what tells it from others; ``training_loss`` that of the last epoch. A run that
-    diverged has infinite ones.
+    diverged has infinite ones, and null in the file.
     """
 
     varied: Mapping[str, Any]
@@ -119,7 +120,7 @@ def values_of(name: str, texts: Sequence[str]) -> list[Any]:
         UserError: there is no such setting, or a text is no value of its kind
     """
     setting = name.replace("-", "_")
-    require(setting in VARIED, "setting to vary", name, f"one of {', '.join(VARIED)}")
+    _check(setting, name)
     read, needed = VARIED[setting]
     values = []
     for text in texts:
@@ -128,6 +129,11 @@ def values_of(name: str, texts: Sequence[str]) -> list[Any]:
         except ValueError:
             raise UserError(f"{name} cannot be {text!r}: {needed} needed.") from None
     return values
+
+
+def _check(setting: str, as_written: str) -> None:
+    known = setting in VARIED
+    require(known, "setting to vary", as_written, f"one of {', '.join(VARIED)}")
 
 
 def recipes(
@@ -157,7 +163,7 @@ def recipes(
             the folder was made otherwise; nothing is trained then
     """
     for name, values in varied.items():
-        require(name in VARIED, "setting to vary", name, f"one of {', '.join(VARIED)}")
+        _check(name, name)
         require(len(set(values)) == len(values) > 0, name, list(values), "values, each once")
     require(len(set(seeds)) == len(seeds) > 0, "seeds", list(seeds), "numbers, each once")
     require(n_valid > 0, "n_valid", n_valid, "at least 1 frame to judge by")
@@ -171,9 +177,7 @@ def recipes(
         recipe = _with(base, combination)
         size = recipe.settings.batch_size
         require(size <= n_train, "batch_size", size, f"at most the {n_train} training frames")
-        for seed in seeds:
-            settings = replace(recipe.settings, seed=seed).for_model(recipe.model)
-            is_kept(folder / f"{_name(combination)}-seed{seed}", split, recipe.model, settings)
+        check_kept(split, {_name(combination): recipe.model}, recipe.settings, seeds, folder)
     facts = {
         "data": frames.info.get("name", "unnamed frames"),
         "training frames": len(split.train),
@@ -186,7 +190,7 @@ def recipes(
     for combination in combinations:
         results.append(_tried(frames, split, base, combination, seeds, folder, progress))
         results.sort(key=lambda result: float(np.mean(result.force_mae)))
-        save_results(folder / STORED, [_plain(result) for result in results], **facts)
+        save_results(folder / STORED, [as_json(asdict(result)) for result in results], **facts)
     return results
 
 
@@ -206,17 +210,18 @@ def _tried(
     progress: Progress | None,
 ) -> RecipeResult:
     """A combination trained from each seed; one that diverges does not end the study."""
-    recipe, errors, ends = _with(base, varied), [], []
+    recipe, valid, errors, ends = _with(base, varied), frames[split.valid], [], []
+    models = {_name(varied): recipe.model}
     for seed in seeds:
         common = {"seeds": (seed,), "folder": folder, "progress": progress}
-        models = {_name(varied): recipe.model}
         try:
             (run,) = train_models(frames, split, models, recipe.settings, **common)
         except TrainingDiverged:
             errors.append((np.inf, np.inf))
             ends.append({"train_loss": np.inf, "wall_s": np.inf})
             continue
-        errors.append(_errors(run, frames[split.valid]))
+        found, _ = evaluate(run.potential, valid)
+        errors.append((found.energy_mae, found.force_mae))
         ends.append(RunFolder(run.folder).read_metrics()[-1])
     energy, force = zip(*errors, strict=True)
     settings = recipe.settings.for_model(recipe.model)
@@ -230,19 +235,6 @@ def _tried(
         steps=settings.epochs * (len(split.train) // settings.batch_size),
         minutes=tuple(end["wall_s"] / 60 for end in ends),
     )
-
-
-def _errors(run: Trained, valid: Frames) -> tuple[float, float]:
-    errors, _ = evaluate(run.potential, valid)
-    return errors.energy_mae, errors.force_mae
-
-
-def _plain(result: RecipeResult) -> dict[str, Any]:
-    """As JSON has it, which knows no infinity: null stands for what a diverged run has not."""
-    values = asdict(result)
-    for name in ("energy_mae", "force_mae", "training_loss", "minutes"):
-        values[name] = [value if np.isfinite(value) else None for value in values[name]]
-    return values
 
 
 def _name(varied: Mapping[str, Any]) -> str:

@@ -60,9 +60,9 @@ def train_models(
     results = []
     for name, model in models.items():
         for seed in seeds:
-            place = None if folder is None else folder / f"{name.replace(' ', '-')}-seed{seed}"
+            place = None if folder is None else _place(folder, name, seed)
             wanted = replace(settings, seed=seed).for_model(model)
-            resume = place is not None and is_kept(place, split, model, wanted)
+            resume = place is not None and _is_kept(place, split, model, wanted)
             given = {} if resume else {"model": model, "settings": wanted, "start": start}
             result = train(frames, split, folder=place, resume=resume, progress=progress, **given)
             results.append(Trained(name, seed, result.potential, result.folder))
@@ -71,7 +71,25 @@ def train_models(
     return results
 
 
-def is_kept(place: Path, split: Split, model: ModelConfig, settings: TrainConfig) -> bool:
+def check_kept(
+    split: Split,
+    models: Mapping[str, ModelConfig],
+    settings: TrainConfig,
+    seeds: Sequence[int],
+    folder: Path,
+) -> None:
+    """Refuse what `train_models` would refuse of the same arguments, and train nothing."""
+    for name, model in models.items():
+        for seed in seeds:
+            wanted = replace(settings, seed=seed).for_model(model)
+            _is_kept(_place(folder, name, seed), split, model, wanted)
+
+
+def _place(folder: Path, name: str, seed: int) -> Path:
+    return folder / f"{name.replace(' ', '-')}-seed{seed}"
+
+
+def _is_kept(place: Path, split: Split, model: ModelConfig, settings: TrainConfig) -> bool:
     """Whether the very run that is wanted stands in its folder; another one is refused."""
     run = RunFolder(place)
     if not (place / "config.json").is_file():

@@ -21,7 +21,7 @@ from so3krates_lite.explorer.drawing import values_of
 from so3krates_lite.explorer.questions import Table, about
 from so3krates_lite.explorer.state import ViewState
 from so3krates_lite.record.attention_record import AttentionRecord
-from so3krates_lite.runtime.files import save_npz, write_atomically
+from so3krates_lite.runtime.files import as_json, save_npz, write_atomically
 
 ENDINGS = (".csv", ".json", ".npz")
 
@@ -66,8 +66,8 @@ def write_tables(path: str | Path, tables: Sequence[Table], title: str = "") -> 
         save_npz(path, {k: v for k, v in arrays.items() if v is not None} | {"title": title})
         return path
     if ending == ".json":
-        plain = [{k: _plain(v) for k, v in table.items()} for table in tables]
-        text = json.dumps({"title": title, "tables": plain}, indent=1, allow_nan=False)
+        content = as_json({"title": title, "tables": list(tables)})
+        text = json.dumps(content, indent=1, allow_nan=False)
     else:
         names = list(dict.fromkeys(name for table in tables for name in table))
         file = io.StringIO()
@@ -78,12 +78,3 @@ def write_tables(path: str | Path, tables: Sequence[Table], title: str = "") -> 
         text = file.getvalue()
     write_atomically(path, text.encode())
     return path
-
-
-def _plain(value: Any) -> Any:
-    """As JSON knows it: null where there is no number."""
-    if isinstance(value, np.ndarray):
-        return [_plain(each) for each in value.tolist()]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not np.isfinite(value) else value

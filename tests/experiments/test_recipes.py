@@ -204,6 +204,13 @@ def test_the_command_shows_and_keeps(tmp_path, capsys, monkeypatch):
         assert (len(split.train), len(split.valid), len(split.test)) == (20, 6, 0)
 
 
+def test_help_names_every_setting_that_may_be_varied(capsys):
+    with pytest.raises(SystemExit):
+        main(["experiment", "recipes", "--help"])
+    told = "".join(capsys.readouterr().out.split())  # names may be broken over lines
+    assert [name for name in study.VARIED if name.replace("_", "-") not in told] == []
+
+
 @pytest.mark.parametrize(
     ("vary", "message"),
     [
