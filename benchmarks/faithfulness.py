@@ -22,13 +22,14 @@ from so3krates_lite.datasets import load
 from so3krates_lite.datasets.bundled import bundled_split
 from so3krates_lite.datasets.cumulenes import sampled
 from so3krates_lite.datasets.splits import random_split
+from so3krates_lite.ensemble import load_potential
 from so3krates_lite.experiments.cumulenes import N_TEST, N_VALID
 from so3krates_lite.interpret import faithfulness, integrated_gradients, intervene, many_body
 from so3krates_lite.interpret.baselines import Baseline, channels_of
 from so3krates_lite.interpret.evidence import ANSWERS
 from so3krates_lite.interpret.interventions import Place
 from so3krates_lite.interpret.rankings import ALONE, KNOWN_BY_ALL, METHODS
-from so3krates_lite.potential import Potential, load_potential
+from so3krates_lite.potential import Potential
 from so3krates_lite.runtime.files import write_atomically
 from so3krates_lite.runtime.settings import hardware
 from so3krates_lite.structures.frames import Frames

@@ -18,6 +18,7 @@ import numpy as np
 from so3krates_lite.datasets import load
 from so3krates_lite.datasets.bundled import bundled_split
 from so3krates_lite.drawing import save_figure
+from so3krates_lite.ensemble import load_potential
 from so3krates_lite.interpret import named_targets, probe
 from so3krates_lite.interpret.probes import ProbeMap
 from so3krates_lite.interpret.targets import (
@@ -26,7 +27,7 @@ from so3krates_lite.interpret.targets import (
     at_atom,
     dihedral_cosine,
 )
-from so3krates_lite.potential import Potential, load_potential
+from so3krates_lite.potential import Potential
 from so3krates_lite.structures.frames import Frames
 
 SEED = 0

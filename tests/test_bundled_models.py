@@ -1,22 +1,45 @@
-"""Bundled potentials of MD17: what their cards state is what they do on frames kept from them."""
+"""Bundled potentials: what their cards state is what they do on frames kept from them."""
 
 from __future__ import annotations
+
+import csv
+import importlib
 
 import numpy as np
 import pytest
 
 from so3krates_lite.datasets import load
-from so3krates_lite.datasets.bundled import bundled_potentials, bundled_split
-from so3krates_lite.datasets.places import data_folder
+from so3krates_lite.datasets.bundled import bundled_potentials, bundled_split, split_of_model
+from so3krates_lite.datasets.places import bundled_path, data_folder
 from so3krates_lite.errors import UserError
 from so3krates_lite.potential import Potential
 from so3krates_lite.training.evaluation import evaluate
 
 OF_MD17 = [name for name in bundled_potentials() if name.startswith("md17-")]
+SCRIPT = bundled_path("README.md").with_name("train_models.py")
+
+
+@pytest.fixture(scope="module")
+def script():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(SCRIPT.parent)
+        yield importlib.import_module(SCRIPT.stem)
+
+
+def check_errors(potential, frames):
+    errors, _ = evaluate(potential, frames)
+    card = potential.card
+    assert len(frames) == card["test frames"]
+    assert 1e3 * errors.force_mae == pytest.approx(
+        card["force MAE on test frames / meV/Å"], rel=1e-3
+    )
+    assert 1e3 * errors.energy_mae == pytest.approx(
+        card["energy MAE on test frames / meV"], rel=1e-2
+    )
 
 
 @pytest.mark.parametrize("name", OF_MD17)
-def test_it_is_of_the_paper_s_size_and_of_what_its_card_says(name):
+def test_one_of_md17_is_of_the_paper_s_size_and_of_what_its_card_says(name):
     potential, split = Potential.load(name), bundled_split(name)
     assert potential.n_parameters < 720_000
     assert (potential.config.features, potential.config.layers) == (132, 6)
@@ -31,14 +54,24 @@ def test_its_errors_on_official_test_frames_are_those_stated(name):
     potential, frames = Potential.load(name), load(name)
     split = bundled_split(name, frames, potential.card["fingerprint"])
     np.testing.assert_array_equal(frames[split.test].forces, load(name, part="test").forces)
-    errors, _ = evaluate(potential, frames[split.test])
-    card = potential.card
-    assert 1e3 * errors.force_mae == pytest.approx(
-        card["force MAE on test frames / meV/Å"], rel=1e-3
-    )
-    assert 1e3 * errors.energy_mae == pytest.approx(
-        card["energy MAE on test frames / meV"], rel=1e-2
-    )
+    check_errors(potential, frames[split.test])
+
+
+def test_all_others_are_made_by_the_script(script):
+    assert {*script.BUNDLED, *OF_MD17} == set(bundled_potentials())
+
+
+@pytest.mark.parametrize("name", [name for name in bundled_potentials() if name not in OF_MD17])
+def test_one_of_the_bundled_data_is_what_the_script_makes(script, name):
+    potential, wanted = Potential.load(name), script.BUNDLED[name]
+    assert potential.config == wanted.model
+    frames = load(wanted.data)
+    split, made = bundled_split(name, frames, potential.card["fingerprint"]), wanted.split(frames)
+    for part in ("train", "valid", "test"):
+        np.testing.assert_array_equal(getattr(split, part), getattr(made, part))
+    course = bundled_path(f"models/{name}.metrics.csv").read_text(encoding="utf-8").splitlines()
+    assert int(list(csv.DictReader(course))[-1]["epoch"]) == wanted.settings.epochs
+    check_errors(potential, frames[split.test])
 
 
 def test_a_split_of_other_frames_is_refused():
@@ -52,3 +85,15 @@ def test_a_split_of_other_frames_is_refused():
         bundled_split("ethanol-gfn2", moved, fingerprint)
     with pytest.raises(UserError, match="only 100 frames"):
         bundled_split("ethanol-gfn2", frames[:100], fingerprint)
+
+
+def test_a_model_s_own_frames_are_known_under_any_name():
+    model, frames = "ethanol-gfn2-geomatt", load("ethanol-gfn2")
+    mark = Potential.load(model).card["fingerprint"]
+    assert len(split_of_model(model, "ethanol-gfn2", frames, mark).test) == 800
+    assert split_of_model(model, "ethanol-gfn2", frames[:100], mark) is None
+    assert split_of_model("runs/some folder", "ethanol-gfn2", frames, mark) is None
+    with pytest.raises(UserError, match="trained on other frames"):
+        split_of_model(
+            "ethanol-gfn2", "ethanol-gfn2", frames.replace(energy=frames.energy + 1), mark
+        )

@@ -12,7 +12,7 @@ from pathlib import Path
 LIBRARY = "../_static/plotly.min.js"
 EVERY = slice(None, None, 2)  # of the scan's 25 angles
 # of all channels the one whose attention from end to end changes most with the angle
-CHANNEL = {"block": "spherical", "layer": 1, "channel": 1}
+CHANNEL = {"block": "spherical", "layer": 2, "channel": 0}
 
 
 def ethanol(path: Path) -> None:
@@ -40,7 +40,7 @@ def cumulene(path: Path) -> None:
     figure = motion_figure(
         record,
         **CHANNEL,
-        threshold=0.1,
+        threshold=0.3,
         milliseconds=400,
         height=None,
         names=[f"{angle:.0f}°" for angle in ANGLES[EVERY]],

@@ -22,7 +22,7 @@ MOVING = ROOT / "docs" / "images" / "turning.webp"
 STILL = MOVING.with_suffix(".png")
 CARBONS, STEP = 9, 3.75  # degrees between two pictures; half of the scan's
 MILLISECONDS = 70
-THRESHOLD = 0.05  # of the scale's end, below which a pair is not drawn
+THRESHOLD = 0.3  # of the scale's end, below which a pair is not drawn
 # the chain from left to right, its near end turned a little towards the eye and seen from above
 YAW, PITCH = np.radians((24.0, 16.0))
 
@@ -33,7 +33,7 @@ def turned():
     from so3krates_lite.datasets.cumulenes import ANGLES, scan
 
     frames = scan(load("cumulenes-gfn2"), CARBONS)
-    angles = np.arange(0, 180, STEP)
+    angles = np.arange(STEP / 2, 180, STEP)  # in between: flat chains have no side to bend tubes to
     after = np.searchsorted(ANGLES, angles, side="right")
     share = ((angles - ANGLES[after - 1]) / (ANGLES[after] - ANGLES[after - 1]))[:, None, None]
     R = (1 - share) * frames.positions[after - 1] + share * frames.positions[after]
@@ -75,9 +75,9 @@ def draw() -> list:
         draw_molecule(ax, picture, view, labels=False)
         keep = chosen_pairs(picture, values[k], limit, THRESHOLD)
         draw_attention(ax, picture, values[k], limit, keep, view)
-        ax.set(xlim=(-7.4, 7.4), ylim=(-2.05, 2.05))
+        ax.set(xlim=(-7.4, 7.4), ylim=(-2.15, 2.15))
         curve = figure.add_axes((0.09, 0.13, 0.87, 0.22))
-        curve.plot([*angles, 180], [*far, far[0]], color=POSITIVE)
+        curve.plot([-angles[0], *angles, 180 + angles[0]], [far[-1], *far, far[0]], color=POSITIVE)
         dot = {"color": POSITIVE, "markersize": 9, "markeredgecolor": TEXT}
         curve.plot(angle, far[k], "o", clip_on=False, zorder=9, **dot)
         curve.set(xlim=(0, 180), ylim=(0, 1.15 * max(far)), xticks=range(0, 181, 30), yticks=[0])

@@ -56,7 +56,7 @@ def add_faithfulness(commands) -> None:
 
 
 def _faithfulness(options: argparse.Namespace) -> None:
-    from so3krates_lite.datasets.bundled import bundled_split
+    from so3krates_lite.datasets.bundled import split_of_model
     from so3krates_lite.drawing.export import ENDINGS, save_figure
     from so3krates_lite.ensemble import load_potential
     from so3krates_lite.interpret.baselines import ZERO, Baseline
@@ -68,8 +68,9 @@ def _faithfulness(options: argparse.Namespace) -> None:
     potential = load_model(options)
     others = [load_potential(name) for name in options.others]
     frames = load_data(options)
-    if options.data == options.model:
-        split = bundled_split(options.model, frames, potential.card.get("fingerprint"))
+    trained_on = potential.card.get("fingerprint")
+    split = split_of_model(options.model, options.data, frames, trained_on)
+    if split is not None:
         frames = frames[split.test]
     rng = np.random.default_rng(options.seed)
     drawn = np.sort(rng.permutation(len(frames))[: options.frames])

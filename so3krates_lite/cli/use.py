@@ -32,14 +32,14 @@ def add_evaluate(commands) -> None:
         "evaluate",
         _evaluate,
         "errors of a model on labelled structures",
-        "With a run folder as the model, its own test frames are judged. Of an ensemble it is\n"
-        "told, too, how deviations compare with errors, and by what factor, fitted on the\n"
-        "validation frames, they should be multiplied.\n\n"
+        "A run folder is judged by its own test frames, and so is a bundled model on the data\n"
+        "that it was trained on. Of an ensemble it is told, too, how deviations compare with\n"
+        "errors, and by what factor, fitted on the validation frames, to multiply them.\n\n"
         "  so3krates-lite evaluate runs/ethanol ethanol-gfn2\n"
         "  so3krates-lite evaluate model.safetensors md17-ethanol --part test",
     )
     add_model_and_data(parser)
-    parser.add_argument("--split", type=Path, help="split file; default: the run folder's")
+    parser.add_argument("--split", type=Path, help="split file; default: the model's own")
     parser.add_argument(
         "--set", help="train, valid, test or all [test; all where there is no split]"
     )
@@ -51,7 +51,7 @@ def add_evaluate(commands) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from so3krates_lite.datasets.bundled import bundled_split
+    from so3krates_lite.datasets.bundled import split_of_model
     from so3krates_lite.datasets.splits import Split
     from so3krates_lite.runtime import files
     from so3krates_lite.training.calibration import calibration, ideal_factor
@@ -70,8 +70,9 @@ def _evaluate(options: argparse.Namespace) -> None:
         if options.split or path.is_file():
             split = Split.load(path)
             split.check(frames)
-        elif options.data == options.model:
-            split = bundled_split(options.model, frames, potential.card.get("fingerprint"))
+        else:
+            trained_on = potential.card.get("fingerprint")
+            split = split_of_model(options.model, options.data, frames, trained_on)
     if split is not None:
         part = options.set or "test"
         valid = frames[split.valid] if part == "test" and len(split.valid) else None

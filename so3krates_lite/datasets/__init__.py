@@ -11,6 +11,7 @@ from so3krates_lite.datasets.splits import (
     STRATEGIES,
     Split,
     energy_stratified_split,
+    group_or_random_split,
     group_split,
     random_split,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "check_plausible",
     "energy_stratified_split",
     "fetch",
+    "group_or_random_split",
     "group_split",
     "load",
     "locate",

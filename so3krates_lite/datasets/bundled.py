@@ -42,6 +42,29 @@ def bundled_split(name: str, frames: Frames | None = None, fingerprint: str | No
     return split
 
 
+def split_of_model(
+    model: str, data: str, frames: Frames, fingerprint: str | None = None
+) -> Split | None:
+    """The split of a bundled potential, if ``frames`` are those that it was trained on; else None.
+
+    Args:
+        model: its name, or anything else that a potential is loaded from
+        data: the name under which the frames were loaded
+        frames, fingerprint: as of `bundled_split`
+
+    Raises:
+        UserError: the frames are other ones, although their name is the model's
+    """
+    if model not in bundled_potentials():
+        return None
+    try:
+        return bundled_split(model, frames, fingerprint)
+    except UserError:
+        if data == model:
+            raise
+        return None
+
+
 def kept_model(name: str, folder: Path | None = None) -> Path:
     """Where a published potential stands once it is fetched: in ``folder``, or in the cache."""
     return (folder or cache_folder() / name) / f"{name}.safetensors"

@@ -225,6 +225,42 @@ def group_split(
     return Split(train, valid, test, seed, "group")
 
 
+def group_or_random_split(
+    frames: Frames,
+    n_train: int,
+    n_valid: int,
+    n_test: int | None = None,
+    seed: int = 0,
+) -> Split:
+    """A split that keeps groups apart, where there are some, and else a random one.
+
+    Half of the groups teach, however few frames are asked for, so that also a small training set
+    holds frames of many groups.
+
+    Args:
+        n_train, n_valid, n_test: numbers of frames; ``n_test=None``: all that remain
+        seed: of the split
+
+    Raises:
+        UserError: there are too few frames for sets of that size out of whole groups.
+    """
+    if frames.group is None:
+        return random_split(frames, n_train, n_valid, n_test, seed)
+    largest = largest_group(frames)
+    room = max(n_valid, largest)
+    rest = 0 if n_test == 0 else max(n_test or 0, largest)
+    pool = max(n_train, min(len(frames) // 2, len(frames) - room - rest))
+    if pool + room + rest > len(frames):
+        test = "" if n_test == 0 else f" and {n_test or 1} test"
+        raise UserError(
+            f"{n_train} training, {n_valid} validation{test} frames are asked for, but with groups "
+            f"of up to {largest} frames kept whole {len(frames)} frames are too few: ask for fewer."
+        )
+    whole = group_split(frames, pool, room, None, seed)
+    parts = (whole.train[:n_train], whole.valid[:n_valid], whole.test[:n_test])
+    return Split(*parts, seed, "group")
+
+
 STRATEGIES: dict[str, Callable[..., Split]] = {
     "random": random_split,
     "energy-stratified": energy_stratified_split,

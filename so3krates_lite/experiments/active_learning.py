@@ -36,11 +36,10 @@ from so3krates_lite.datasets import load
 from so3krates_lite.datasets.frames_file import save_frames
 from so3krates_lite.datasets.generate import FRICTION, Recipe, Species
 from so3krates_lite.datasets.reference import METHOD, Topology, label, starting_structure
-from so3krates_lite.datasets.splits import Split
+from so3krates_lite.datasets.splits import Split, group_or_random_split
 from so3krates_lite.drawing.look import PALETTE
 from so3krates_lite.ensemble import Ensemble, atomic_deviation
 from so3krates_lite.errors import UserError, require
-from so3krates_lite.experiments.learning_curves import divided
 from so3krates_lite.experiments.points import curve_of, read_points, write_points
 from so3krates_lite.runtime.settings import hardware
 from so3krates_lite.structures.frames import Frames
@@ -272,7 +271,7 @@ def active_learning(
             f"labels = {labels}: give rising numbers, the first {2 * VALIDATES} or more."
         )
     exploration, folder = exploration or Exploration(), Path(folder)
-    split = divided(frames, len(frames) // 2, 100, n_test)
+    split = group_or_random_split(frames, len(frames) // 2, 100, n_test)
     pool, test = frames[split.train], frames[split.test]
     hot = kept(folder / "hot.npz", lambda: hot_frames(exploration, n_hot))
     study = Study(model, settings, steps, max(labels), folder, progress)

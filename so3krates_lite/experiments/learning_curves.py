@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from so3krates_lite.config import So3kratesConfig
-from so3krates_lite.datasets.splits import Split, group_split, largest_group, random_split
+from so3krates_lite.datasets.splits import Split, group_or_random_split
 from so3krates_lite.drawing.look import PALETTE, TEXT
-from so3krates_lite.errors import UserError, require
+from so3krates_lite.errors import require
 from so3krates_lite.experiments.points import curve_of, read_points, write_points
 from so3krates_lite.runtime.settings import hardware
 from so3krates_lite.structures.frames import Frames
@@ -80,35 +80,6 @@ class LearningPoint:
 def degrees_up_to(highest: int) -> tuple[int, ...]:
     """The degrees 1 to ``highest``, as in the paper; (0,), which knows no direction, for 0."""
     return tuple(range(1, highest + 1)) or (0,)
-
-
-def divided(
-    frames: Frames, n_train: int, n_valid: int, n_test: int | None = None, seed: int = 0
-) -> Split:
-    """A split that keeps groups apart, where there are some, and else a random one.
-
-    Half of the groups teach, however few frames are asked for, so that also a small training set
-    holds frames of many groups.
-
-    Args:
-        n_train, n_valid, n_test: numbers of frames; ``n_test=None``: all that remain
-        seed: of the split
-    """
-    if frames.group is None:
-        return random_split(frames, n_train, n_valid, n_test, seed)
-    largest = largest_group(frames)
-    room = max(n_valid, largest)
-    rest = 0 if n_test == 0 else max(n_test or 0, largest)
-    pool = max(n_train, min(len(frames) // 2, len(frames) - room - rest))
-    if pool + room + rest > len(frames):
-        test = "" if n_test == 0 else f" and {n_test or 1} test"
-        raise UserError(
-            f"{n_train} training, {n_valid} validation{test} frames are asked for, but with groups "
-            f"of up to {largest} frames kept whole {len(frames)} frames are too few: ask for fewer."
-        )
-    whole = group_split(frames, pool, room, None, seed)
-    parts = (whole.train[:n_train], whole.valid[:n_valid], whole.test[:n_test])
-    return Split(*parts, seed, "group")
 
 
 def train_on_first(
@@ -173,7 +144,7 @@ def learning_curves(
     name = frames.info.get("name", "unnamed frames")
     known = {(p.data, p.seed, p.highest_degree, p.train_frames, p.steps) for p in points}
     for seed in seeds:
-        split = divided(frames, max(sizes), n_valid, n_test, seed)
+        split = group_or_random_split(frames, max(sizes), n_valid, n_test, seed)
         for degree in highest:
             config = replace(model, degrees=degrees_up_to(degree))
             for size in sorted(sizes):

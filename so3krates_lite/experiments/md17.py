@@ -20,17 +20,15 @@ import numpy as np
 from so3krates_lite.config import GeomAttConfig, ModelConfig, So3kratesConfig
 from so3krates_lite.datasets import load
 from so3krates_lite.datasets.registry import REGISTRY
-from so3krates_lite.datasets.splits import Split, random_split
+from so3krates_lite.datasets.splits import random_split
 from so3krates_lite.errors import require
-from so3krates_lite.experiments.train_alike import Trained, save_results, train_models
+from so3krates_lite.experiments.train_alike import Trained, bundle, save_results, train_models
 from so3krates_lite.potential import Potential
 from so3krates_lite.published.so3lr import CONFIG as SO3LR
-from so3krates_lite.runtime import files
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.training import TrainConfig
 from so3krates_lite.training.evaluation import SetErrors, evaluate
 from so3krates_lite.training.progress import Progress
-from so3krates_lite.training.run import RunFolder
 from so3krates_lite.units import convert
 
 
@@ -56,14 +54,7 @@ RECIPES = {
     ),
     "geomatt": Recipe(
         GeomAttConfig(),
-        TrainConfig(
-            optimiser="adam",
-            epochs=400,
-            batch_size=10,
-            schedule="cosine",
-            energy_weight=0.05,
-            forces_weight=0.95,
-        ),
+        TrainConfig(epochs=120, batch_size=10, momentum=0.98, schedule="cosine"),
     ),
     # the form, size and physical terms of SO3LR, from nothing
     "so3lr": Recipe(SO3LR, TrainConfig(epochs=450, batch_size=10, schedule="cosine")),
@@ -196,7 +187,8 @@ def md17(
         recipe: model and settings; None: those of `RECIPES`
         start: begin from this potential, whose model it then is; None: from nothing
         folder: where runs and results are kept; None: nowhere
-        keep: where the potential of the first seed is written beside, see `bundle`; needs a folder
+        keep: where the potential of the first seed is written beside (`train_alike.bundle`);
+            needs a folder
     """
     known = tuple(RECIPES)
     require(architecture in known, "architecture", architecture, f"one of {known}")
@@ -219,35 +211,14 @@ def md17(
             results.append(_judged(molecule, data, what, run, settings, **beside))
             _save(folder, "md17.json", results)
             if keep is not None and seed == seeds[0]:
-                bundle(run, f"md17-{molecule}", data, results[-1], keep)
+                taught = run.split
+                whole = replace(
+                    taught,
+                    test=len(data["train"]) + np.arange(len(data["test"])),
+                    strategy=f"{taught.strategy} of the training part",
+                )
+                bundle(run, f"md17-{molecule}", whole, results[-1].errors, keep)
     return results
-
-
-def bundle(
-    run: Trained, name: str, data: Mapping[str, Frames], result: MoleculeResult, to: Path
-) -> None:
-    """A finished run as a potential that can come with the package: weights, split, metrics.
-
-    Args:
-        run: one that is kept in a folder
-        name: what it shall be called
-        data: the parts "train" and "test" of the set, which as a whole holds them in this order
-        result: how it was judged
-        to: where ``name.safetensors``, ``name.split.npz`` and ``name.metrics.csv`` are written
-    """
-    potential, split = run.potential, RunFolder(run.folder).split()
-    test = len(data["train"]) + np.arange(len(data["test"]))
-    card = {
-        "name": name,
-        **potential.card,
-        "test frames": len(test),
-        "energy MAE on test frames / meV": round(1e3 * result.errors.energy_mae, 3),
-        "force MAE on test frames / meV/Å": round(1e3 * result.errors.force_mae, 3),
-    }
-    replace(potential, card=card).save(to / f"{name}.safetensors")
-    strategy = f"{split.strategy} of the training part"
-    Split(split.train, split.valid, test, split.seed, strategy).save(to / f"{name}.split.npz")
-    files.write_atomically(to / f"{name}.metrics.csv", (run.folder / "metrics.csv").read_bytes())
 
 
 def transfer(

@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 
 from so3krates_lite.config import So3kratesConfig
-from so3krates_lite.datasets.splits import Split
+from so3krates_lite.datasets.splits import Split, group_or_random_split
 from so3krates_lite.errors import UserError, require
-from so3krates_lite.experiments.learning_curves import divided
 from so3krates_lite.experiments.md17 import Recipe
 from so3krates_lite.experiments.train_alike import check_kept, save_results, train_models
 from so3krates_lite.runtime.files import as_json
@@ -172,7 +171,7 @@ def recipes(
         dict(zip(names, values, strict=True))
         for values in itertools.product(*(varied[name] for name in names))
     ]
-    split = divided(frames, n_train, n_valid, 0)
+    split = group_or_random_split(frames, n_train, n_valid, 0)
     for combination in combinations:
         recipe = _with(base, combination)
         size = recipe.settings.batch_size

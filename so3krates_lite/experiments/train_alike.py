@@ -19,6 +19,7 @@ from so3krates_lite.runtime import files
 from so3krates_lite.runtime.settings import hardware
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.training import TrainConfig, train
+from so3krates_lite.training.evaluation import SetErrors
 from so3krates_lite.training.progress import Progress
 from so3krates_lite.training.run import RunFolder
 
@@ -36,6 +37,12 @@ class Trained:
     def minutes(self) -> float:
         """Wall time of the training."""
         return self.potential.card["wall time / s"] / 60
+
+    @property
+    def split(self) -> Split:
+        """The frames of a run that is kept."""
+        assert self.folder is not None, "the run was not kept"
+        return RunFolder(self.folder).split()
 
 
 def train_models(
@@ -111,6 +118,29 @@ def _is_kept(place: Path, split: Split, model: ModelConfig, settings: TrainConfi
                 f"name another folder, or remove that run."
             )
     return True
+
+
+def bundle(run: Trained, name: str, split: Split, errors: SetErrors, to: Path) -> None:
+    """A finished run as a potential that can come with the package: weights, split, metrics.
+
+    Args:
+        run: one that is kept in a folder
+        name: what it shall be called
+        split: its frames, counted as in the whole set, and those that judged it
+        errors: on the latter
+        to: where ``name.safetensors``, ``name.split.npz`` and ``name.metrics.csv`` are written
+    """
+    assert run.folder is not None, "the run was not kept"
+    card = {
+        "name": name,
+        **run.potential.card,
+        "test frames": len(split.test),
+        "energy MAE on test frames / meV": round(1e3 * errors.energy_mae, 3),
+        "force MAE on test frames / meV/Å": round(1e3 * errors.force_mae, 3),
+    }
+    replace(run.potential, card=card).save(to / f"{name}.safetensors")
+    split.save(to / f"{name}.split.npz")
+    files.write_atomically(to / f"{name}.metrics.csv", (run.folder / "metrics.csv").read_bytes())
 
 
 def save_results(path: Path, rows: Sequence[Mapping[str, Any]], **facts: Any) -> None:

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.datasets.places import bundled_path
+from so3krates_lite.datasets.splits import group_or_random_split
 from so3krates_lite.drawing.deviations import draw_deviations
 from so3krates_lite.ensemble import Ensemble
 from so3krates_lite.experiments.active_learning import Exploration, hot_frames, kept, network_facts
-from so3krates_lite.experiments.learning_curves import divided
 from so3krates_lite.experiments.points import read_points, write_points
 from so3krates_lite.runtime.settings import hardware
 from so3krates_lite.structures.frames import Frames
@@ -135,7 +135,7 @@ def uncertainty(
         "hot frames": len(hot),
     }
     for seed in seeds:
-        split = divided(frames, n_train, n_valid, n_test, seed)
+        split = group_or_random_split(frames, n_train, n_valid, n_test, seed)
         path = folder / f"ensemble-{seed}.safetensors"
         if not path.is_file():
             epochs = max(round(steps / (n_train // settings.batch_size)), 1)

@@ -234,11 +234,12 @@ class Plot {
   }
 
   series(data) {
-    const low = Math.min(...data.x), high = Math.max(...data.x), end = 1.3 * data.limit;
-    const signed = data.lines.some((l) => l.y.some((v) => v < 0));
+    const low = Math.min(...data.x), high = Math.max(...data.x);
     const pad = (high - low) * 0.02 || 0.5, pen = this.pen;
-    const { X, Y, left, top, bottom } =
-      this.axes(data, low - pad, high + pad, signed ? -end : 0, end);
+    const least = data.lines.some((l) => l.y.some((v) => v < 0)) ? -1.1 * data.limit : 0;
+    const named = Math.min((15 * data.lines.length + 14) / (this.height - 74), 0.5); // above the lines
+    const end = (data.limit - named * least) / (1 - named);
+    const { X, Y, left, top, bottom } = this.axes(data, low - pad, high + pad, least, end);
     data.lines.forEach((line, n) => {
       pen.strokeStyle = pen.fillStyle = data.palette[n]; pen.lineWidth = 1.8;
       pen.beginPath();

@@ -109,6 +109,17 @@ def test_evaluate_bundled_model_on_its_own_test_frames(capsys):
     assert "800" in text and "meV/Å" in text
 
 
+def test_evaluate_knows_the_frames_of_a_bundled_model_under_any_name(capsys, tmp_path):
+    report = tmp_path / "errors.json"
+    asked = ("evaluate", "ethanol-gfn2-geomatt", "ethanol-gfn2", "--json", report)
+    assert run(*asked, capsys=capsys)[0] == 0
+    assert json.loads(report.read_text())["frames"] == 800
+    assert run(*asked, "--set", "valid", capsys=capsys)[0] == 0
+    assert json.loads(report.read_text())["frames"] == 200
+    assert run(*asked, "--limit", "12", capsys=capsys)[0] == 0  # not the set that it knows
+    assert json.loads(report.read_text())["frames"] == 12
+
+
 @pytest.mark.parametrize("ending", ["extxyz", "npz"])
 def test_predicted_structures_can_be_read_again(molecules, tmp_path, capsys, ending):
     out = tmp_path / f"predicted.{ending}"

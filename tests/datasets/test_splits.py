@@ -5,6 +5,7 @@ from so3krates_lite.datasets import (
     STRATEGIES,
     Split,
     energy_stratified_split,
+    group_or_random_split,
     group_split,
     random_split,
 )
@@ -104,6 +105,37 @@ def test_groups_are_never_divided():
     assert largest_group(frames) == 10 and largest_group(frames.replace(group=None)) == 1
     none = group_split(frames, 200, 0, 0, seed=1)
     assert (len(none.train), len(none.valid), len(none.test)) == (200, 0, 0)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_groups_stay_whole_where_there_are_some_and_small_sets_know_many(seed):
+    frames = atoms(2000, groups=20)
+    split = group_or_random_split(frames, 400, 100, 400, seed)
+    sets = [split.train, split.valid, split.test]
+    assert [len(part) for part in sets] == [400, 100, 400]
+    groups = [set(frames.group[part]) for part in sets]
+    assert not (groups[0] & groups[1] or groups[0] & groups[2] or groups[1] & groups[2])
+    assert len(set(frames.group[split.train[:50]])) > 7
+    none = group_or_random_split(frames, 1800, 200, 0, seed)
+    assert [len(part) for part in (none.train, none.valid, none.test)] == [1800, 200, 0]
+
+
+def test_without_groups_frames_are_drawn_at_random():
+    frames = atoms().replace(group=None)
+    mine, random = (make(frames, 40, 10, 20, 1) for make in (group_or_random_split, random_split))
+    for name in ("train", "valid", "test"):
+        np.testing.assert_array_equal(getattr(mine, name), getattr(random, name))
+    assert mine.strategy == "random"
+
+
+def test_whole_groups_that_cannot_be_are_refused():
+    frames = atoms(2000, groups=20)
+    with pytest.raises(
+        UserError, match=r"1950 training, 10 validation and 10 test frames.*kept whole"
+    ):
+        group_or_random_split(frames, 1950, 10, 10)
+    with pytest.raises(UserError, match="frames were asked for"):
+        group_or_random_split(frames.replace(group=None), 1950, 40, 20)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

@@ -9,7 +9,7 @@ import pytest
 
 from so3krates_lite.cli import main
 from so3krates_lite.config import So3kratesConfig
-from so3krates_lite.datasets import load
+from so3krates_lite.datasets import group_or_random_split, load
 from so3krates_lite.errors import UserError
 from so3krates_lite.experiments import learning_curves as lc
 from so3krates_lite.experiments.points import read_points
@@ -39,38 +39,6 @@ def test_degrees_are_the_papers_and_zero_knows_no_direction():
     assert [lc.degrees_up_to(l) for l in lc.HIGHEST] == [(0,), (1,), (1, 2), (1, 2, 3)]
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_a_split_keeps_walkers_apart_and_small_sets_know_many(ethanol, seed):
-    split = lc.divided(ethanol, 400, 100, 400, seed)
-    sets = [split.train, split.valid, split.test]
-    assert [len(part) for part in sets] == [400, 100, 400]
-    walkers = [set(ethanol.group[part]) for part in sets]
-    assert not walkers[0] & walkers[1] and not walkers[0] & walkers[2]
-    assert not walkers[1] & walkers[2]
-    assert len(set(ethanol.group[split.train[:50]])) > 7
-
-
-def test_a_split_without_groups_is_random_and_seeded(ethanol):
-    frames = ethanol.replace(group=None)
-    one, other = (lc.divided(frames, 40, 10, 20, seed) for seed in (0, 1))
-    assert one.strategy == "random" and [len(one.train), len(one.valid), len(one.test)] == [
-        40,
-        10,
-        20,
-    ]
-    assert not np.array_equal(one.train, other.train)
-    assert np.array_equal(one.train, lc.divided(frames, 40, 10, 20, 0).train)
-
-
-def test_a_split_that_cannot_be_is_refused(ethanol):
-    with pytest.raises(
-        UserError, match=r"1950 training, 10 validation and 10 test frames.*kept whole"
-    ):
-        lc.divided(ethanol, 1950, 10, 10)
-    with pytest.raises(UserError, match="frames were asked for"):
-        lc.divided(ethanol.replace(group=None), 1950, 40, 20)
-
-
 def test_every_run_is_there_with_errors_and_settings(made):
     points, _ = made
     assert [(p.highest_degree, p.train_frames) for p in points] == [
@@ -87,7 +55,7 @@ def test_every_run_is_there_with_errors_and_settings(made):
 
 def test_a_small_set_is_repeated_and_nothing_else_is_seen(ethanol):
     """Five frames, repeated, train like the same five frames written down four times."""
-    split = lc.divided(ethanol, 20, 4, 10)
+    split = group_or_random_split(ethanol, 20, 4, 10)
     settings = replace(lc.SETTINGS, seed=3)
     model = replace(TINY, degrees=lc.degrees_up_to(2))  # of the curves, compiled already
     options = {"model": model, "settings": settings, "steps": 8, "progress": Silent()}

@@ -10,9 +10,9 @@ import pytest
 from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.datasets import load
 from so3krates_lite.datasets.frames_file import save_frames
+from so3krates_lite.datasets.splits import group_or_random_split
 from so3krates_lite.ensemble import Ensemble
 from so3krates_lite.experiments import uncertainty as study
-from so3krates_lite.experiments.learning_curves import divided
 from so3krates_lite.training.calibration import calibrated
 from so3krates_lite.training.progress import Silent
 
@@ -44,7 +44,7 @@ def test_both_methods_are_judged_on_both_sets_and_kept(tmp_path):
         for name in ("test", "hot")
         for quantity in ("energy", "forces")
     }
-    split = divided(frames, 12, 8, 8, 1)
+    split = group_or_random_split(frames, 12, 8, 8, 1)
     ensemble = Ensemble.load(tmp_path / "ensemble-1.safetensors")
     assert ensemble.card["seed"] == 2  # members 2 and 3: seed 0 has 0 and 1
     expected = calibrated(ensemble, frames[split.test], frames[split.valid])[1]
