@@ -49,10 +49,10 @@ MODELS: dict[str, So3kratesConfig] = {
     "spherical": replace(MODEL, spherical_radius=1.0),
 }
 SETTINGS = TrainConfig(
+    optimiser="adam",
     epochs=200,
     batch_size=10,
-    learning_rate=1e-2,
-    momentum=0.98,
+    learning_rate=2e-3,
     schedule="cosine",
     energy_weight=0.1,
     forces_weight=0.9,
