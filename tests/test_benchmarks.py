@@ -41,6 +41,17 @@ def case(layers: int):
     return config, random_parameters(config), batch
 
 
+# these two run where the package that they measure is installed
+ELSEWHERE = {"original", "with_torch"}
+HERE = {path.stem for path in Path(contenders.__file__).parent.glob("*.py")} - ELSEWHERE
+
+
+@pytest.mark.parametrize("name", sorted(HERE))
+def test_every_benchmark_can_be_begun(name):
+    """What the package has moved or renamed would stop it at its first line."""
+    importlib.import_module(f"benchmarks.{name}")
+
+
 def test_the_straightforward_version_gives_the_package_s_energies_and_forces():
     config, params, batch = case(layers=2)
     with jax.enable_x64(True):
