@@ -20,10 +20,7 @@ import numpy as np
 
 from so3krates_lite.datasets import load
 from so3krates_lite.datasets.bundled import bundled_split
-from so3krates_lite.datasets.cumulenes import sampled
-from so3krates_lite.datasets.splits import random_split
 from so3krates_lite.ensemble import load_potential
-from so3krates_lite.experiments.cumulenes import N_TEST, N_VALID
 from so3krates_lite.interpret import faithfulness, integrated_gradients, intervene, many_body
 from so3krates_lite.interpret.baselines import Baseline, channels_of
 from so3krates_lite.interpret.evidence import ANSWERS
@@ -48,11 +45,9 @@ DATA = {
 def frames_of(name: str, data: str) -> Frames:
     """Frames that the model does not know, in an order drawn at random."""
     frames = load(data, part="test" if data.startswith("md17-") else "all")
-    if name.startswith("c9h4"):
-        frames = sampled(frames, 9).trimmed()
-        frames = frames[random_split(frames, len(frames) - N_VALID - N_TEST, N_VALID).test]
-    elif data in ("ethanol-gfn2", "carbon-chains-gfn2"):
-        frames = frames[bundled_split(data).test]
+    owner = "c9h4-local" if name.startswith("c9h4") else data
+    if owner in DATA:
+        frames = frames[bundled_split(owner).test].trimmed()
     return frames[np.random.default_rng(SEED).permutation(len(frames))]
 
 

@@ -17,9 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from so3krates_lite.config import GeomAttConfig, ModelConfig, So3kratesConfig
+from so3krates_lite.config import GeomAttConfig, So3kratesConfig
 from so3krates_lite.datasets import Split, group_split, load, random_split
 from so3krates_lite.experiments.cumulenes import N_TEST, N_VALID
+from so3krates_lite.experiments.md17 import Recipe
 from so3krates_lite.experiments.train_alike import bundle, train_models
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.training import TrainConfig
@@ -30,13 +31,11 @@ CARBONS = 9
 
 
 @dataclass(frozen=True)
-class Bundled:
-    """A model that comes with the package: what it is, what it learns from, and how."""
+class Bundled(Recipe):
+    """A model that comes with the package: what it is, how it is trained, and on what."""
 
     data: str
     split: Callable[[Frames], Split]
-    model: ModelConfig
-    settings: TrainConfig
 
 
 def walkers_apart(n_train: int, n_valid: int, n_test: int) -> Callable[[Frames], Split]:
@@ -70,26 +69,26 @@ PLAINEST = TrainConfig(
 SMALL_STEPS = TrainConfig(batch_size=2, learning_rate=4e-3, momentum=0.98, schedule="cosine")
 BUNDLED = {
     "ethanol-gfn2": Bundled(
-        "ethanol-gfn2",
-        walkers_apart(1000, 200, 800),
         replace(PAPER, features=60, layers=3),
         replace(SMALL_STEPS, epochs=500),
-    ),
-    "ethanol-gfn2-geomatt": Bundled(
         "ethanol-gfn2",
         walkers_apart(1000, 200, 800),
+    ),
+    "ethanol-gfn2-geomatt": Bundled(
         GeomAttConfig(features=32, inner=32),
         TrainConfig(epochs=600, batch_size=10, momentum=0.99, schedule="cosine"),
+        "ethanol-gfn2",
+        walkers_apart(1000, 200, 800),
     ),
-    "c9h4-local": Bundled("cumulenes-gfn2", distorted_chains, C9H4, PLAINEST),
+    "c9h4-local": Bundled(C9H4, PLAINEST, "cumulenes-gfn2", distorted_chains),
     "c9h4-spherical": Bundled(
-        "cumulenes-gfn2", distorted_chains, replace(C9H4, spherical_radius=1.0), PLAINEST
+        replace(C9H4, spherical_radius=1.0), PLAINEST, "cumulenes-gfn2", distorted_chains
     ),
     "carbon-chains-gfn2": Bundled(
-        "carbon-chains-gfn2",
-        walkers_apart(1200, 200, 400),
         replace(SHORT, spherical_radius=1.0, charge_embedding=True),
         replace(SMALL_STEPS, epochs=80, energy_weight=0.1, forces_weight=0.9),
+        "carbon-chains-gfn2",
+        walkers_apart(1200, 200, 400),
     ),
 }
 

@@ -13,6 +13,7 @@ LIBRARY = "../_static/plotly.min.js"
 EVERY = slice(None, None, 2)  # of the scan's 25 angles
 # of all channels the one whose attention from end to end changes most with the angle
 CHANNEL = {"block": "spherical", "layer": 2, "channel": 0}
+THRESHOLD = 0.3  # of the scale's end, below which a pair is not drawn
 
 
 def ethanol(path: Path) -> None:
@@ -40,7 +41,7 @@ def cumulene(path: Path) -> None:
     figure = motion_figure(
         record,
         **CHANNEL,
-        threshold=0.3,
+        threshold=THRESHOLD,
         milliseconds=400,
         height=None,
         names=[f"{angle:.0f}°" for angle in ANGLES[EVERY]],

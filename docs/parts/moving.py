@@ -22,7 +22,6 @@ MOVING = ROOT / "docs" / "images" / "turning.webp"
 STILL = MOVING.with_suffix(".png")
 CARBONS, STEP = 9, 3.75  # degrees between two pictures; half of the scan's
 MILLISECONDS = 70
-THRESHOLD = 0.3  # of the scale's end, below which a pair is not drawn
 # the chain from left to right, its near end turned a little towards the eye and seen from above
 YAW, PITCH = np.radians((24.0, 16.0))
 
@@ -53,7 +52,7 @@ def draw() -> list:
     import matplotlib.pyplot as plt
     from PIL import Image
 
-    from parts.explorers import CHANNEL
+    from parts.explorers import CHANNEL, THRESHOLD
     from so3krates_lite.drawing.look import POSITIVE, TEXT
     from so3krates_lite.drawing.scene import chosen_pairs, scene
     from so3krates_lite.drawing.stills import draw_attention, draw_molecule, house_style

@@ -34,7 +34,7 @@ from so3krates_lite.units import convert
 
 @dataclass(frozen=True)
 class Recipe:
-    """A network of its paper's size, and how it is trained here."""
+    """A network, and how it is trained here."""
 
     model: ModelConfig
     settings: TrainConfig
@@ -211,7 +211,7 @@ def md17(
             results.append(_judged(molecule, data, what, run, settings, **beside))
             _save(folder, "md17.json", results)
             if keep is not None and seed == seeds[0]:
-                taught = run.split
+                taught = run.kept.split()
                 whole = replace(
                     taught,
                     test=len(data["train"]) + np.arange(len(data["test"])),

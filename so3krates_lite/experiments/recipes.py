@@ -28,7 +28,6 @@ from so3krates_lite.training import TrainConfig
 from so3krates_lite.training.checks import TrainingDiverged
 from so3krates_lite.training.evaluation import evaluate
 from so3krates_lite.training.progress import Progress
-from so3krates_lite.training.run import RunFolder
 from so3krates_lite.units import convert
 
 # a network for minutes; everything that is not varied stays as it is here
@@ -221,7 +220,7 @@ def _tried(
             continue
         found, _ = evaluate(run.potential, valid)
         errors.append((found.energy_mae, found.force_mae))
-        ends.append(RunFolder(run.folder).read_metrics()[-1])
+        ends.append(run.kept.read_metrics()[-1])
     energy, force = zip(*errors, strict=True)
     settings = recipe.settings.for_model(recipe.model)
     return RecipeResult(

@@ -39,10 +39,10 @@ class Trained:
         return self.potential.card["wall time / s"] / 60
 
     @property
-    def split(self) -> Split:
-        """The frames of a run that is kept."""
+    def kept(self) -> RunFolder:
+        """What stands in its folder."""
         assert self.folder is not None, "the run was not kept"
-        return RunFolder(self.folder).split()
+        return RunFolder(self.folder)
 
 
 def train_models(
@@ -130,7 +130,6 @@ def bundle(run: Trained, name: str, split: Split, errors: SetErrors, to: Path) -
         errors: on the latter
         to: where ``name.safetensors``, ``name.split.npz`` and ``name.metrics.csv`` are written
     """
-    assert run.folder is not None, "the run was not kept"
     card = {
         "name": name,
         **run.potential.card,
@@ -140,7 +139,7 @@ def bundle(run: Trained, name: str, split: Split, errors: SetErrors, to: Path) -
     }
     replace(run.potential, card=card).save(to / f"{name}.safetensors")
     split.save(to / f"{name}.split.npz")
-    files.write_atomically(to / f"{name}.metrics.csv", (run.folder / "metrics.csv").read_bytes())
+    files.write_atomically(to / f"{name}.metrics.csv", (run.kept.path / "metrics.csv").read_bytes())
 
 
 def save_results(path: Path, rows: Sequence[Mapping[str, Any]], **facts: Any) -> None:

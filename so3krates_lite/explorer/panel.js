@@ -2,6 +2,7 @@
 // Data come from Python complete; nothing is loaded from anywhere.
 
 const IN_MEMORY = { willReadFrequently: true };
+const ABOVE = 30, BELOW = 44;  // px of a plot with axes, for its title and for its numbers
 
 function interpolate(scale, t) {
   let k = 1;
@@ -166,7 +167,7 @@ class Plot {
   }
 
   axes(data, x0, x1, y0, y1) {
-    const left = 64, right = this.width - 12, top = 30, bottom = this.height - 44;
+    const left = 64, right = this.width - 12, top = ABOVE, bottom = this.height - BELOW;
     const X = (v) => left + (v - x0) / (x1 - x0 || 1) * (right - left);
     const Y = (v) => bottom - (v - y0) / (y1 - y0 || 1) * (bottom - top);
     const pen = this.pen;
@@ -237,7 +238,8 @@ class Plot {
     const low = Math.min(...data.x), high = Math.max(...data.x);
     const pad = (high - low) * 0.02 || 0.5, pen = this.pen;
     const least = data.lines.some((l) => l.y.some((v) => v < 0)) ? -1.1 * data.limit : 0;
-    const named = Math.min((15 * data.lines.length + 14) / (this.height - 74), 0.5); // above the lines
+    const room = this.height - ABOVE - BELOW;
+    const named = Math.min((15 * data.lines.length + 14) / room, 0.5);  // above the lines
     const end = (data.limit - named * least) / (1 - named);
     const { X, Y, left, top, bottom } = this.axes(data, low - pad, high + pad, least, end);
     data.lines.forEach((line, n) => {

@@ -141,6 +141,8 @@ def test_the_app_draws_with_and_without_webgl(webgl):
             assert share_drawn(pixels(molecule_canvas(driver))) > 0.03
         else:
             assert "This browser has no WebGL" in text
+            there = "return !!document.querySelector('img[alt*=attention]')?.complete"
+            wait_for(lambda: driver.execute_script(there), "the still picture")
             assert driver.execute_script(
                 "return document.querySelector('img[alt*=attention]').naturalWidth > 500"
             )
