@@ -141,14 +141,16 @@ def line(ours: Ours, kind: str, pairs: int, seconds: float) -> dict[str, float]:
 def lines(
     molecule: str, config: So3kratesConfig, batches: Iterable[int], seconds: float
 ) -> list[dict[str, str | float]]:
-    """`line` for each batch size and both kinds of work."""
+    """`line` for each batch size: a training step by either optimiser, and an evaluation."""
     frames, found = geometries(molecule), []
     for batch_size in batches:
-        ours = Ours(frames, config, batch_size)
-        pairs = pairs_per_pass(batch_size * ours.data.batch.room)
-        for kind in ("training", "evaluation"):
-            case = {"molecule": molecule, "batch": batch_size, "work": kind}
-            found.append(case | line(ours, kind, pairs, seconds))
+        for optimiser, kinds in (("adam", ("training", "evaluation")), ("muon", ("training",))):
+            ours = Ours(frames, config, batch_size, optimiser)
+            pairs = pairs_per_pass(batch_size * ours.data.batch.room)
+            for kind in kinds:
+                by = optimiser if kind == "training" else "-"
+                case = {"molecule": molecule, "batch": batch_size, "work": kind, "by": by}
+                found.append(case | line(ours, kind, pairs, seconds))
     return found
 
 

@@ -3,12 +3,14 @@
 Parts in the order of what is missed most: steps, energies, their floors and compile times at batch
 10 and 100; ethanol of MD17 to the paper's force error; the training lesson; as many other
 molecules as time allows. Results are written after each part, so that a machine that is taken away
-leaves what it has told.
+leaves what it has told; a part that fails, or for which there are no data, says so, and the next
+one begins.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -20,12 +22,12 @@ from benchmarks.floors import lines
 from benchmarks.run import TINY
 from so3krates_lite.config import So3kratesConfig
 from so3krates_lite.datasets.places import locate
-from so3krates_lite.errors import UserError
 from so3krates_lite.experiments.md17 import PUBLISHED, Recipe, md17
 from so3krates_lite.runtime import files
 from so3krates_lite.runtime.settings import hardware
 from so3krates_lite.training import TrainConfig
 from so3krates_lite.training.evaluation import format_table
+from so3krates_lite.training.progress import Progress
 from so3krates_lite.training.run import RunFolder
 from so3krates_lite.units import convert
 
@@ -47,35 +49,40 @@ class Clock:
         return self.end - time.perf_counter()
 
 
-def seconds_to(folder: Path, targets: tuple[float, ...] = TARGETS) -> dict[str, float | str]:
-    """When a run's validation force error fell below each target, kcal/mol/Å; with compilation."""
-    rows = RunFolder(folder).read_metrics()
+def seconds_to(rows: list[dict[str, float]]) -> dict[str, float | str]:
+    """When a run's validation force error fell below each target, by its metrics."""
     found: dict[str, float | str] = {}
-    for target in targets:
+    for target in TARGETS:
         limit = convert(target, "kcal/mol", "eV")
         when = [row["wall_s"] for row in rows if row["valid_force_mae_eV_A"] <= limit]
         found[f"s to {target}"] = round(when[0], 1) if when else "-"
     return found
 
 
-def training(molecule: str, recipe: Recipe, folder: Path, minutes: float) -> dict[str, Any]:
+def training(
+    molecule: str, recipe: Recipe, folder: Path, minutes: float, progress: Progress | None = None
+) -> dict[str, Any]:
     """One molecule by a recipe whose length is cut to the time that there is."""
-    settings = replace(recipe.settings, max_minutes=minutes)
-    (result,) = md17([molecule], recipe=replace(recipe, settings=settings), folder=folder)
+    recipe = replace(recipe, settings=replace(recipe.settings, max_minutes=minutes))
+    (result,) = md17([molecule], recipe=recipe, folder=folder, progress=progress)
     run = next((folder / molecule).glob("*-seed*"))
-    return {**result.row(), **seconds_to(run)}
+    return {**result.row(), **seconds_to(RunFolder(run).read_metrics())}
 
 
-def lesson(seconds: float) -> dict[str, Any]:
-    """The training lesson from top to bottom."""
+def lesson(seconds: float, cells: int | None = None) -> dict[str, Any]:
+    """The training lesson from top to bottom, or its first cells, within so many seconds."""
     import nbformat
     from nbclient import NotebookClient
 
     begin = time.perf_counter()
     notebook = nbformat.read(LESSON, as_version=4)
-    NotebookClient(
-        notebook, timeout=seconds, resources={"metadata": {"path": LESSON.parent}}
-    ).execute()
+    notebook.cells = notebook.cells[:cells]
+    client = NotebookClient(notebook, resources={"metadata": {"path": LESSON.parent}})
+
+    async def in_time() -> None:
+        await asyncio.wait_for(client.async_execute(), seconds)
+
+    asyncio.run(in_time())
     return {"lesson": LESSON.stem, "seconds": round(time.perf_counter() - begin, 1)}
 
 
@@ -93,13 +100,18 @@ def parts(options: argparse.Namespace, clock: Clock) -> Iterator[tuple[str, Call
         minutes = max(share * clock.left / 60 - 0.7, 0.1)  # it compiles for some of it
         return lambda: training(molecule, recipe, options.folder, minutes)
 
-    if locate("md17-ethanol"):
+    there = [name for name in ("ethanol", *ORDER) if locate(f"rmd17-{name}")]
+    if "ethanol" in there:
         yield "ethanol", train("ethanol", 0.5)
-    if not options.tiny and clock.left > 150:
+    if options.tiny:
+        yield "lesson", lambda: lesson(clock.left, cells=6)
+    elif clock.left > 150:
         yield "lesson", lambda: lesson(clock.left - 60)
     for molecule in ORDER[: 0 if options.tiny else None]:
-        if locate(f"md17-{molecule}") and clock.left > 100:
+        if molecule in there and clock.left > 100:
             yield molecule, train(molecule, 0.8)
+    if missing := {"ethanol", *ORDER} - set(there):
+        yield "not here", lambda: f"no data of {', '.join(sorted(missing))} (rmd17-ethanol, …)"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -108,14 +120,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, default=9.0)
     parser.add_argument("--tiny", action="store_true", help="a tiny network: does it all run?")
     options = parser.parse_args(arguments)
+    stored = options.folder / "gpu.json"
+    if stored.is_file():
+        parser.error(f"{stored} holds what was measured before: name another folder")
     clock = Clock(options.minutes)
     results: dict[str, Any] = {"hardware": hardware(), "paper": PUBLISHED["so3krates"]}
     for name, do in parts(options, clock):
         try:
             results[name] = do()
-        except UserError as error:
-            results[name] = str(error)
-        files.write_atomically(options.folder / "gpu.json", json.dumps(results, indent=1).encode())
+        except Exception as error:  # of whatever kind: what comes after it shall be measured
+            results[name] = f"failed: {type(error).__name__} {error}".strip()
+        files.write_atomically(stored, json.dumps(results, indent=1).encode())
         rows = results[name] if isinstance(results[name], list) else [results[name]]
         told = format_table(rows) if isinstance(rows[0], dict) else str(rows[0])
         print(f"## {name} ({clock.left:.0f} s left)\n{told}", flush=True)

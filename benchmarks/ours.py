@@ -14,6 +14,7 @@ from so3krates_lite.potential import _energy_and_forces
 from so3krates_lite.structures.batching import make_batch
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.training import TrainConfig
+from so3krates_lite.training.config import Optimiser
 from so3krates_lite.training.data import Chosen
 from so3krates_lite.training.loop import Hyper, _epoch
 from so3krates_lite.training.objective import Labelled
@@ -23,15 +24,21 @@ from so3krates_lite.training.state import start_state
 class Ours(JaxImplementation):
     """So3krates-lite. A call of the epoch's program runs several steps of a small batch."""
 
-    def __init__(self, frames: Frames, config: So3kratesConfig, batch_size: int) -> None:
-        settings = TrainConfig(optimiser="adam", batch_size=batch_size).for_model(config)
+    def __init__(
+        self,
+        frames: Frames,
+        config: So3kratesConfig,
+        batch_size: int,
+        optimiser: Optimiser = "adam",
+    ) -> None:
+        settings = TrainConfig(optimiser=optimiser, batch_size=batch_size).for_model(config)
         self.config = config
         self.steps_per_call = 5 if batch_size <= 10 else 1
         begin = time.perf_counter()
         batch = make_batch(frames, config)
         self.neighbours = time.perf_counter() - begin
         self.initial = initialise(jax.random.key(0), batch[:1], config)
-        self.state = start_state(self.initial)
+        self.state = start_state(self.initial, optimiser)
         energy = (frames.energy - frames.energy.mean()).astype(np.float32)
         weight = np.ones(len(frames), np.float32)
         labelled = Labelled(batch, energy, frames.forces.astype(np.float32), weight)

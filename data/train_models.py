@@ -113,10 +113,13 @@ def make(name: str, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", default=list(BUNDLED), choices=list(BUNDLED))
+    known = ", ".join(BUNDLED)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"[all of them: {known}]")
     parser.add_argument("--folder", type=Path, default=Path("runs/models"), help="of the runs")
     options = parser.parse_args()
-    for name in options.names:
+    if unknown := set(options.names) - set(BUNDLED):
+        parser.error(f"there is no recipe of {', '.join(sorted(unknown))}: choose of {known}")
+    for name in options.names or BUNDLED:
         make(name, options.folder)
 
 

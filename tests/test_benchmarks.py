@@ -6,6 +6,7 @@ import importlib
 import json
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -289,17 +290,50 @@ def test_the_look_at_a_gpu_runs_at_toy_size_and_writes_after_each_part(tmp_path,
     gpu = importlib.import_module("benchmarks.gpu")
     gpu.main(["--folder", str(tmp_path), "--tiny", "--minutes", "2"])
     found = json.loads((tmp_path / "gpu.json").read_text())
-    assert {row["work"] for row in found["speed"]} == {"training", "evaluation"}
+    works = [(row["work"], row["by"]) for row in found["speed"]]
+    assert works == [("training", "adam"), ("evaluation", "-"), ("training", "muon")]
     assert all(row["compile (s)"] >= 0 and row["measured (ms)"] > 0 for row in found["speed"])
     if "ethanol" in found:  # where MD17 is at hand
         assert found["ethanol"]["s to 0.096"] == "-" and found["ethanol"]["epochs"] == 2
+    else:
+        assert "no data of" in found["not here"]
+    assert found["lesson"]["seconds"] > 0
     assert "## speed" in capsys.readouterr().out
+    before = (tmp_path / "gpu.json").read_bytes()
+    with pytest.raises(SystemExit):
+        gpu.main(["--folder", str(tmp_path), "--tiny"])
+    assert "gpu.json holds what was measured before" in capsys.readouterr().err
+    assert (tmp_path / "gpu.json").read_bytes() == before
 
 
-def test_seconds_to_an_error_are_those_of_the_first_epoch_below_it(tmp_path):
+def test_a_part_that_fails_says_so_and_the_next_one_begins(tmp_path, monkeypatch):
+    gpu = importlib.import_module("benchmarks.gpu")
+
+    def fail():
+        raise MemoryError("no room")
+
+    parts = [("first", fail), ("second", lambda: {"seconds": 1.0})]
+    monkeypatch.setattr(gpu, "parts", lambda options, clock: iter(parts))
+    gpu.main(["--folder", str(tmp_path)])
+    found = json.loads((tmp_path / "gpu.json").read_text())
+    assert found["first"] == "failed: MemoryError no room" and found["second"] == {"seconds": 1.0}
+
+
+def test_time_to_accuracy_counts_by_its_own_clock_and_leaves_what_is_there(tmp_path, capsys):
+    accuracy = importlib.import_module("benchmarks.time_to_accuracy")
+    watch = accuracy.Watch(time.time() - 100)
+    watch.update({"wall_s": 3.0, "valid_force_mae_eV_A": 0.005})
+    assert accuracy.seconds_to(watch.rows)["s to 0.147"] == pytest.approx(100, abs=5)
+    (tmp_path / "metrics.csv").write_text("")
+    with pytest.raises(SystemExit):
+        accuracy.main(["--folder", str(tmp_path)])
+    assert "is not empty: name another folder" in capsys.readouterr().err
+
+
+def test_seconds_to_an_error_are_those_of_the_first_epoch_below_it():
     gpu = importlib.import_module("benchmarks.gpu")
     unit = 0.0433641  # eV of a kcal/mol
-    lines = ["epoch,wall_s,valid_force_mae_eV_A", f"1,10,{0.3 * unit}", f"2,20,{0.19 * unit}"]
-    (tmp_path / "metrics.csv").write_text("\n".join([*lines, f"3,30,{0.14 * unit}"]) + "\n")
+    course = ((10.0, 0.3), (20.0, 0.19), (30.0, 0.14))
+    rows = [{"wall_s": s, "valid_force_mae_eV_A": error * unit} for s, error in course]
     expected = {"s to 0.2": 20.0, "s to 0.147": 30.0, "s to 0.096": "-"}
-    assert gpu.seconds_to(tmp_path) == expected
+    assert gpu.seconds_to(rows) == expected

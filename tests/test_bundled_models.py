@@ -57,8 +57,18 @@ def test_its_errors_on_official_test_frames_are_those_stated(name):
     check_errors(potential, frames[split.test])
 
 
-def test_all_others_are_made_by_the_script(script):
+def test_all_others_are_made_by_the_script(script, monkeypatch, tmp_path, capsys):
     assert {*script.BUNDLED, *OF_MD17} == set(bundled_potentials())
+    made = []
+    monkeypatch.setattr(script, "make", lambda name, folder: made.append((name, folder)))
+    for names in ([], ["c9h4-local"]):
+        monkeypatch.setattr("sys.argv", ["train_models.py", *names, "--folder", str(tmp_path)])
+        script.main()
+    assert made == [(name, tmp_path) for name in (*script.BUNDLED, "c9h4-local")]
+    monkeypatch.setattr("sys.argv", ["train_models.py", "methanol"])
+    with pytest.raises(SystemExit):
+        script.main()
+    assert "no recipe of methanol: choose of ethanol-gfn2" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", [name for name in bundled_potentials() if name not in OF_MD17])
@@ -89,11 +99,12 @@ def test_a_split_of_other_frames_is_refused():
 
 def test_a_model_s_own_frames_are_known_under_any_name():
     model, frames = "ethanol-gfn2-geomatt", load("ethanol-gfn2")
-    mark = Potential.load(model).card["fingerprint"]
-    assert len(split_of_model(model, "ethanol-gfn2", frames, mark).test) == 800
-    assert split_of_model(model, "ethanol-gfn2", frames[:100], mark) is None
-    assert split_of_model("runs/some folder", "ethanol-gfn2", frames, mark) is None
-    with pytest.raises(UserError, match="trained on other frames"):
-        split_of_model(
-            "ethanol-gfn2", "ethanol-gfn2", frames.replace(energy=frames.energy + 1), mark
-        )
+    card = Potential.load(model).card
+    assert len(split_of_model(model, "ethanol-gfn2", frames, card).test) == 800
+    assert len(split_of_model(model, "some.npz", frames, card).test) == 800
+    assert split_of_model(model, "some.npz", frames[:100], card) is None
+    assert split_of_model("runs/some folder", "ethanol-gfn2", frames, card) is None
+    others = frames.replace(energy=frames.energy + 1)  # other labels
+    for name in (model, "ethanol-gfn2"):
+        with pytest.raises(UserError, match="trained on other frames"):
+            split_of_model(name, "ethanol-gfn2", others, card)

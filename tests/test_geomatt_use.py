@@ -25,6 +25,7 @@ from so3krates_lite.report import write
 from so3krates_lite.simulate.calculator import So3kratesCalculator
 from so3krates_lite.structures.frames import Frames
 from so3krates_lite.training import TrainConfig, train
+from so3krates_lite.training.evaluation import format_table
 from so3krates_lite.training.progress import Silent
 from so3krates_lite.training.run import read_metrics
 
@@ -244,12 +245,13 @@ def test_a_model_for_each_molecule_beside_the_paper_s_numbers(molecules, tmp_pat
     # a finished run is not trained again, and is kept in the form of a bundled one
     again = md17.md17(["toluene"], "geomatt", folder=tmp_path, keep=tmp_path / "kept", **asked)
     assert again[0].errors == results[1].errors
-    kept = Potential.load(tmp_path / "kept" / "md17-toluene.safetensors")
-    split = Split.load(tmp_path / "kept" / "md17-toluene.split.npz")
+    kept = Potential.load(tmp_path / "kept" / "md17-toluene-geomatt.safetensors")
+    split = Split.load(tmp_path / "kept" / "md17-toluene-geomatt.split.npz")
     assert split.test.tolist() == list(range(40, 48)) and split.train.max() < 40
     assert split.fingerprint(load("ethanol-gfn2")[:48]) == kept.card["fingerprint"]
     assert kept.card["force MAE on test frames / meV/Å"] == pytest.approx(1e3 * expected, rel=1e-3)
-    assert read_metrics(tmp_path / "kept" / "md17-toluene.metrics.csv")[0]["epoch"] == 1
+    metrics = read_metrics(tmp_path / "kept" / "md17-toluene-geomatt.metrics.csv")
+    assert metrics[0]["epoch"] == 1
 
 
 def test_fine_tuning_begins_from_all_weights_and_a_zero_fitted_anew(molecules, trained, tmp_path):
@@ -266,6 +268,22 @@ def test_fine_tuning_begins_from_all_weights_and_a_zero_fitted_anew(molecules, t
     ):
         np.testing.assert_allclose(mine, theirs, atol=1e-6)
     assert kept.element_shift[6] < -10  # of ethanol's energies, eV
+    # another potential to begin from is another run
+    other = dataclasses.replace(start, energy_scale=2 * start.energy_scale)
+    with pytest.raises(UserError, match="another potential to begin from than this one"):
+        md17.md17(["ethanol"], "geomatt", start=other, folder=tmp_path, **asked)
+    with pytest.raises(UserError, match="another split"):
+        md17.md17(["ethanol"], "geomatt", start=start, folder=tmp_path, **asked | {"n_train": 24})
+
+
+def test_a_row_tells_what_was_trained_and_has_every_column(molecules, tmp_path):
+    settings = replace(SETTINGS, epochs=9, max_minutes=1e-9)
+    asked = {"n_train": 32, "n_valid": 8, "progress": Silent(), "recipe": Recipe(MODEL, settings)}
+    rows = [result.row() for result in md17.md17(["benzene", "ethanol"], "so3krates", **asked)]
+    for row in rows:  # the second epoch is the first that counts
+        assert (row["epochs"], row["steps"]) == (2, 8)
+    assert [row["NequIP force MAE"] for row in rows] == ["-", 0.071]
+    assert "NequIP force MAE" in format_table(rows)
 
 
 def test_a_transfer_trains_the_head_alone(molecules, trained, tmp_path):

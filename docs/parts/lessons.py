@@ -27,7 +27,8 @@ import importlib.util, shutil, sys
 
 if "google.colab" in sys.modules:
     if importlib.util.find_spec("so3krates_lite") is None:
-        extras = "lab,analysis,simulate" + (",cuda" if shutil.which("nvidia-smi") else "")
+        extras = "lab,analysis,simulate,scale,engines"
+        extras += ",cuda" if shutil.which("nvidia-smi") else ""
         %pip install --quiet "so3krates-lite[{extras}] @ git+REPOSITORY"
     from google.colab import output
 

@@ -172,7 +172,8 @@ def add_experiment(commands) -> None:
         "--keep",
         type=folder_to_write,
         metavar="FOLDER",
-        help="write weights, split and metrics there as md17-MOLECULE, as those that are bundled",
+        help="write weights, split and metrics there as those that are bundled: md17-MOLECULE, "
+        "with -geomatt, -revised, -tuned behind it where that is so",
     )
 
     transfer = command(

@@ -68,8 +68,8 @@ def _faithfulness(options: argparse.Namespace) -> None:
     potential = load_model(options)
     others = [load_potential(name) for name in options.others]
     frames = load_data(options)
-    trained_on = potential.card.get("fingerprint")
-    split = split_of_model(options.model, options.data, frames, trained_on)
+    whole = options.data if options.part == "all" else ""  # a part asked for by name is no mistake
+    split = split_of_model(options.model, whole, frames, potential.card)
     if split is not None:
         frames = frames[split.test]
     rng = np.random.default_rng(options.seed)

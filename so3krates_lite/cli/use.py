@@ -71,8 +71,9 @@ def _evaluate(options: argparse.Namespace) -> None:
             split = Split.load(path)
             split.check(frames)
         else:
-            trained_on = potential.card.get("fingerprint")
-            split = split_of_model(options.model, options.data, frames, trained_on)
+            # a part that was asked for by name is no mistake
+            whole = options.data if options.part == "all" else ""
+            split = split_of_model(options.model, whole, frames, potential.card)
     if split is not None:
         part = options.set or "test"
         valid = frames[split.valid] if part == "test" and len(split.valid) else None

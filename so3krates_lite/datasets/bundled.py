@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from so3krates_lite.datasets.places import bundled_path, cache_folder, data_folder
 from so3krates_lite.datasets.splits import Split
@@ -36,31 +38,32 @@ def bundled_split(name: str, frames: Frames | None = None, fingerprint: str | No
         if fingerprint not in (None, split.fingerprint(frames)):
             raise UserError(
                 f"{name} was trained on other frames than the {len(frames)} that are here under "
-                f"that name, so its split is not theirs: name the frames to judge by as a file, or "
-                f"give their split by --split."
+                f"that name, so its split is not theirs (other labels, or not all of the set?): "
+                f"name the frames to judge by as a file, give their split by --split, or take "
+                f"all by --set all."
             )
     return split
 
 
-def split_of_model(
-    model: str, data: str, frames: Frames, fingerprint: str | None = None
-) -> Split | None:
+def split_of_model(model: str, data: str, frames: Frames, card: Mapping[str, Any]) -> Split | None:
     """The split of a bundled potential, if ``frames`` are those that it was trained on; else None.
 
     Args:
         model: its name, or anything else that a potential is loaded from
-        data: the name under which the frames were loaded
-        frames, fingerprint: as of `bundled_split`
+        data: the name under which the frames were loaded, all of them
+        frames: its data, as they are here
+        card: that of the potential
 
     Raises:
-        UserError: the frames are other ones, although their name is the model's
+        UserError: the frames are other ones, although their name is the model's, or that of the
+            data that it was trained on
     """
     if model not in bundled_potentials():
         return None
     try:
-        return bundled_split(model, frames, fingerprint)
+        return bundled_split(model, frames, card.get("fingerprint"))
     except UserError:
-        if data == model:
+        if data in (model, card.get("data")):
             raise
         return None
 

@@ -149,7 +149,7 @@ def load_with_structures(
     else:  # an index counts through all files of a set
         each = replace(asked, chosen=slice(None), limit=None if index else limit)
         frames = asked.take(Frames.concatenate(read_named(path, each) for path in paths))
-    info = _describe(frames.info, known, paths, index)
+    info = _describe(frames.info, known, paths, index, asked.labels)
     if asked.notes and known is None:
         log.warning("%s: %s", paths[0], "; ".join(asked.notes))
         info["notes"] = "; ".join(asked.notes)
@@ -199,7 +199,11 @@ def _paths_of(known: DatasetCard, part: str) -> tuple[Path, ...]:
 
 
 def _describe(
-    info: Mapping[str, str], known: DatasetCard | None, paths: tuple[Path, ...], index: str
+    info: Mapping[str, str],
+    known: DatasetCard | None,
+    paths: tuple[Path, ...],
+    index: str,
+    labels: str,
 ) -> dict[str, str]:
     told = dict(info)
     told["source"] = ", ".join(path.name for path in paths) + (f"@{index}" if index else "")
@@ -208,7 +212,10 @@ def _describe(
         return told
     told["name"], told["title"] = known.name, known.title
     told["citation"], told["licence"] = known.citation, known.licence
-    told.setdefault("level_of_theory", known.level_of_theory)
+    if labels in known.theories:  # in one spelling, whatever the file's
+        told["level_of_theory"] = known.theories[labels]
+    else:
+        told.setdefault("level_of_theory", known.level_of_theory)
     return told
 
 

@@ -7,7 +7,8 @@ Reference numbers are those of the So3krates paper (Frank, Unke, Müller, NeurIP
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 SO3KRATES_PAPER = (
@@ -52,6 +53,8 @@ class DatasetCard:
     files: tuple[DataFile, ...] = ()
     local_names: tuple[str, ...] = ()  # file names looked for under SO3KRATES_DATA
     labels: str = "original"  # "revised" where one file carries two sets of labels
+    # of either labels, where a set has both; goes before what a file says in a spelling of its own
+    theories: Mapping[str, str] = field(default_factory=dict)
     doi: str = ""
     note: str = ""
     bundled: bool = False
@@ -68,6 +71,10 @@ class DatasetCard:
 _GDML = "http://www.quantum-machine.org/gdml/data/npz/"
 _RMD17 = "https://raw.githubusercontent.com/andersx/rmd17-npz/4f6bb0a186822c90d47cd98b7a27991fe0b3173b/rmd17-npz/"
 
+_MD17_THEORIES = {
+    "original": "DFT, PBE + vdW-TS",
+    "revised": "DFT, PBE/def2-SVP, very tight convergence",
+}
 _CHMIELA_2017 = (
     "Chmiela, Tkatchenko, Sauceda, Poltavsky, Schütt, Müller, Sci. Adv. 3, e1603015 (2017)"
 )
@@ -153,7 +160,8 @@ def _md17_cards() -> list[DatasetCard]:
                 title=f"MD17 {title}",
                 citation=_CHMIELA_2018 if late else _CHMIELA_2017,
                 licence="not stated",
-                level_of_theory="DFT, PBE + vdW-TS",
+                level_of_theory=_MD17_THEORIES["original"],
+                theories=_MD17_THEORIES,
                 energy_unit="kcal/mol",
                 length_unit="Angstrom",
                 files=(DataFile(names[0], tuple(_GDML + name for name in names)),),
@@ -170,7 +178,8 @@ def _md17_cards() -> list[DatasetCard]:
                 title=f"Revised MD17 {title}",
                 citation=_CHRISTENSEN,
                 licence="CC0-1.0",
-                level_of_theory="DFT, PBE/def2-SVP, very tight convergence",
+                level_of_theory=_MD17_THEORIES["revised"],
+                theories=_MD17_THEORIES,
                 energy_unit="kcal/mol",
                 length_unit="Angstrom",
                 files=(

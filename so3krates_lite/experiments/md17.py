@@ -131,7 +131,8 @@ PUBLISHED_TRANSFER: dict[tuple[str, str], tuple[float, float]] = {
 class MoleculeResult:
     """A model's errors on test frames of one molecule, beside the paper's and others'.
 
-    ``labels`` are "original" or "revised"; published numbers are of the original ones.
+    ``labels`` are "original" or "revised"; published numbers are of the original ones. ``epochs``
+    and ``steps`` are those that were trained; ``peers`` hold "-" where a method has no number.
     """
 
     molecule: str
@@ -139,9 +140,10 @@ class MoleculeResult:
     errors: SetErrors
     seed: int
     epochs: int
+    steps: int
     minutes: float
     published: tuple[float, float] | None
-    peers: Mapping[str, float] = field(default_factory=dict)
+    peers: Mapping[str, float | str] = field(default_factory=dict)
     labels: str = "original"
 
     def row(self) -> dict[str, float | str]:
@@ -158,6 +160,7 @@ class MoleculeResult:
             "paper force MAE (kcal/mol/Å)": force,
             **{f"{name} force MAE": error for name, error in self.peers.items()},
             "epochs": self.epochs,
+            "steps": self.steps,
             "training (min)": round(self.minutes, 1),
         }
 
@@ -201,14 +204,14 @@ def md17(
     results: list[MoleculeResult] = []
     for molecule in molecules:
         data = _parts(molecule, labels)
-        of_peers = {name: of[molecule] for name, of in peers.items() if molecule in of}
+        of_peers = {name: of.get(molecule, "-") for name, of in peers.items()}
         beside = {"published": published.get(molecule), "peers": of_peers, "labels": labels}
         for seed in seeds:
             settings = replace(recipe.settings, seed=seed)
             models = {name: start.config if start else recipe.model}
             common = (n_train, n_valid, folder, progress)
             run = _trained(molecule, data, models, settings, *common, start=start)
-            results.append(_judged(molecule, data, what, run, settings, **beside))
+            results.append(_judged(molecule, data, what, run, **beside))
             _save(folder, "md17.json", results)
             if keep is not None and seed == seeds[0]:
                 taught = run.kept.split()
@@ -217,8 +220,17 @@ def md17(
                     test=len(data["train"]) + np.arange(len(data["test"])),
                     strategy=f"{taught.strategy} of the training part",
                 )
-                bundle(run, f"md17-{molecule}", whole, results[-1].errors, keep)
+                kept_as = _name_of(molecule, architecture, labels, start)
+                bundle(run, kept_as, whole, results[-1].errors, keep)
     return results
+
+
+def _name_of(molecule: str, architecture: str, labels: str, start: Potential | None) -> str:
+    """What a potential is kept as: md17-ethanol, or md17-ethanol-geomatt, -revised, -tuned."""
+    said = ("md17", molecule)
+    said += () if architecture == "so3krates" else (architecture,)
+    said += () if labels == "original" else (labels,)
+    return "-".join((*said, *(() if start is None else ("tuned",))))
 
 
 def transfer(
@@ -248,10 +260,10 @@ def transfer(
         models = {"frozen": source.config}
         run = _trained(molecule, data, models, frozen, *common, start=source)
         known = PUBLISHED_TRANSFER.get((source_name, molecule))
-        results.append(_judged(molecule, data, name, run, frozen, known))
+        results.append(_judged(molecule, data, name, run, known))
         run = _trained(molecule, data, {"scratch": source.config}, settings, *common)
         published = PUBLISHED["geomatt"].get(molecule)
-        results.append(_judged(molecule, data, "on its own", run, settings, published))
+        results.append(_judged(molecule, data, "on its own", run, published))
         _save(folder, "transfer.json", results)
     return results
 
@@ -292,7 +304,6 @@ def _judged(
     data: dict[str, Frames],
     what: str,
     run: Trained,
-    settings: TrainConfig,
     published: tuple[float, float] | None,
     **more: Any,
 ) -> MoleculeResult:
@@ -302,7 +313,8 @@ def _judged(
         what=what,
         errors=errors,
         seed=run.seed,
-        epochs=settings.epochs,
+        epochs=run.epochs,
+        steps=run.steps,
         minutes=run.minutes,
         published=published,
         **more,

@@ -32,6 +32,17 @@ class Trained:
     seed: int
     potential: Potential
     folder: Path | None = None  # where the run is kept
+    metrics: Sequence[Mapping[str, float]] = ()  # of each epoch that was trained
+
+    @property
+    def epochs(self) -> int:
+        """How many were trained, which a limit of time may have made fewer than were asked for."""
+        return len(self.metrics)
+
+    @property
+    def steps(self) -> int:
+        """In all of these epochs."""
+        return int(self.metrics[-1]["step"])
 
     @property
     def minutes(self) -> float:
@@ -62,17 +73,18 @@ def train_models(
     is taken, or finished, instead of trained again.
 
     Raises:
-        UserError: what is there was trained with another model, other settings or another split
+        UserError: what is there was trained with another model, other settings, another split or
+            from another potential
     """
     results = []
     for name, model in models.items():
         for seed in seeds:
             place = None if folder is None else _place(folder, name, seed)
             wanted = replace(settings, seed=seed).for_model(model)
-            resume = place is not None and _is_kept(place, split, model, wanted)
+            resume = place is not None and _is_kept(place, split, model, wanted, start)
             given = {} if resume else {"model": model, "settings": wanted, "start": start}
             result = train(frames, split, folder=place, resume=resume, progress=progress, **given)
-            results.append(Trained(name, seed, result.potential, result.folder))
+            results.append(Trained(name, seed, result.potential, result.folder, result.metrics))
             # Each model is a program of its own, and a process may map only so much code.
             jax.clear_caches()
     return results
@@ -96,7 +108,13 @@ def _place(folder: Path, name: str, seed: int) -> Path:
     return folder / f"{name.replace(' ', '-')}-seed{seed}"
 
 
-def _is_kept(place: Path, split: Split, model: ModelConfig, settings: TrainConfig) -> bool:
+def _is_kept(
+    place: Path,
+    split: Split,
+    model: ModelConfig,
+    settings: TrainConfig,
+    start: Potential | None = None,
+) -> bool:
     """Whether the very run that is wanted stands in its folder; another one is refused."""
     run = RunFolder(place)
     if not (place / "config.json").is_file():
@@ -111,6 +129,7 @@ def _is_kept(place: Path, split: Split, model: ModelConfig, settings: TrainConfi
         (kept_model == model, "model"),
         (kept_settings == settings, "set of training settings"),
         (same_split, "split of the frames"),
+        (_same(run.start(), start), "potential to begin from"),
     ):
         if not same:
             raise UserError(
@@ -118,6 +137,16 @@ def _is_kept(place: Path, split: Split, model: ModelConfig, settings: TrainConfi
                 f"name another folder, or remove that run."
             )
     return True
+
+
+def _same(one: Potential | None, other: Potential | None) -> bool:
+    """Whether two potentials, or none, are one function, whatever is written on their cards."""
+    if one is None or other is None:
+        return one is other
+    numbers, others = (
+        jax.tree.leaves((p.params, p.element_shift, p.energy_scale)) for p in (one, other)
+    )
+    return one.config == other.config and all(map(np.array_equal, numbers, others))
 
 
 def bundle(run: Trained, name: str, split: Split, errors: SetErrors, to: Path) -> None:

@@ -1,4 +1,4 @@
-"""The settings of a training run; defaults are the paper's where it states them."""
+"""The settings of a training run; the paper's where it states them, but for the optimiser."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from so3krates_lite.config import ModelConfig, So3kratesConfig, known_fields
-from so3krates_lite.errors import require
+from so3krates_lite.errors import is_whole, require
 from so3krates_lite.runtime.settings import precision_of
 
 # of the matrices and of Adam where none is given; of a network with more than 240 features in all
@@ -87,8 +87,13 @@ class TrainConfig:
         precision_of(self.precision)
         known = tuple(RATES)
         require(self.optimiser in known, "optimiser", self.optimiser, f"one of {known}")
-        above = ("epochs", "batch_size", "learning_rate", "clip_norm", "plateau_patience")
-        for name in (*above, "members"):
+        for name in ("epochs", "batch_size", "plateau_patience", "members"):
+            value = getattr(self, name)
+            require(is_whole(value, least=1), name, value, "a whole number above 0")
+        for name in ("stop_patience", "seed"):
+            value = getattr(self, name)
+            require(is_whole(value, least=0), name, value, "a whole number, 0 or more")
+        for name in ("learning_rate", "clip_norm"):
             value = getattr(self, name)
             fits = (value is None and name == "learning_rate") or 0 < value < math.inf
             require(fits, name, value, "a finite number above 0")
@@ -98,7 +103,7 @@ class TrainConfig:
             self.max_minutes,
             "more than 0, or None",
         )
-        for name in ("weight_decay", "energy_weight", "forces_weight", "stop_patience", "seed"):
+        for name in ("weight_decay", "energy_weight", "forces_weight"):
             value = getattr(self, name)
             require(0 <= value < math.inf, name, value, "a finite number, 0 or more")
         for name in ("momentum", "ema_decay"):

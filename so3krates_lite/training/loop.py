@@ -298,6 +298,11 @@ def _train(
     first_epoch = len(metrics) + 1
     try:
         for epoch in range(first_epoch, settings.epochs + 1):
+            # asked before an epoch, so that a run that had ended is not trained on when resumed
+            if _has_stopped(since_best, settings).all():
+                break
+            if settings.max_minutes and trained >= 60 * settings.max_minutes:
+                break
             epoch_begin = time.perf_counter()
             first = (epoch - 1) * steps
             common = np.asarray(schedule(first + np.arange(steps)), dtype)
@@ -380,10 +385,6 @@ def _train(
                 }
                 run.save_state((state, plateau_state), counters)
             progress.update(row)
-            if _has_stopped(since_best, settings).all():
-                break
-            if settings.max_minutes and trained >= 60 * settings.max_minutes:
-                break
     finally:
         progress.close()
     if best is None:

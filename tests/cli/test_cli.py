@@ -116,7 +116,9 @@ def test_evaluate_knows_the_frames_of_a_bundled_model_under_any_name(capsys, tmp
     assert json.loads(report.read_text())["frames"] == 800
     assert run(*asked, "--set", "valid", capsys=capsys)[0] == 0
     assert json.loads(report.read_text())["frames"] == 200
-    assert run(*asked, "--limit", "12", capsys=capsys)[0] == 0  # not the set that it knows
+    status, _, told = run(*asked, "--limit", "12", capsys=capsys)  # most of them it was trained on
+    assert status == 2 and "there are only 12 frames: it belongs to other data" in told
+    assert run(*asked, "--limit", "12", "--set", "all", capsys=capsys)[0] == 0
     assert json.loads(report.read_text())["frames"] == 12
 
 

@@ -401,7 +401,10 @@ def test_revised_set_is_joined_from_its_two_files(tmp_path, ethanol):
     folder.mkdir(parents=True)
     for part, frames in (("train", ethanol[:10]), ("test", ethanol[10:14])):
         np.savez(folder / f"rmd17_ethanol_{part}_01.npz", **rmd17_arrays(frames, 5.0))
-    assert_close(load("rmd17-ethanol"), ethanol[:14])
+    revised, original = load("rmd17-ethanol"), load("rmd17-ethanol", labels="original")
+    assert_close(revised, ethanol[:14])
+    assert revised.info["level_of_theory"] == "DFT, PBE/def2-SVP, very tight convergence"
+    assert original.info["level_of_theory"] == "DFT, PBE + vdW-TS"
     assert_close(load("rmd17-ethanol", part="test"), ethanol[10:14])
 
 

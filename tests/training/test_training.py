@@ -231,9 +231,14 @@ def test_parts_that_are_not_trained_stay_and_cost_muon_nothing():
             assert not np.isclose(*kernels).any()
 
 
-def test_training_stops_when_its_time_is_up(frames, split):
-    metrics = run(frames, split, settings=with_settings(max_minutes=1e-9, epochs=9)).metrics
-    assert len(metrics) == 2
+def test_training_stops_when_its_time_is_up_and_a_resumed_run_stays_as_it_ended(
+    frames, split, tmp_path
+):
+    settings = with_settings(max_minutes=1e-9, epochs=9)
+    ended = run(frames, split, settings=settings, folder=tmp_path / "run")
+    assert len(ended.metrics) == 2
+    resumed = train(frames, split, folder=tmp_path / "run", resume=True, progress=Silent())
+    assert resumed.metrics == ended.metrics
 
 
 def test_test_frames_have_no_influence(frames, split, uninterrupted):
@@ -529,6 +534,10 @@ def test_split_of_other_data_is_refused(frames):
     "setting",
     [
         {"epochs": 0},
+        {"epochs": 1e3},
+        {"batch_size": 10.0},
+        {"members": True},
+        {"stop_patience": -1},
         {"ema_decay": 1.0},
         {"momentum": 1.0},
         {"momentum": -0.1},
