@@ -78,11 +78,7 @@ def lesson(seconds: float, cells: int | None = None) -> dict[str, Any]:
     notebook = nbformat.read(LESSON, as_version=4)
     notebook.cells = notebook.cells[:cells]
     client = NotebookClient(notebook, resources={"metadata": {"path": LESSON.parent}})
-
-    async def in_time() -> None:
-        await asyncio.wait_for(client.async_execute(), seconds)
-
-    asyncio.run(in_time())
+    asyncio.run(asyncio.wait_for(client.async_execute(), seconds))
     return {"lesson": LESSON.stem, "seconds": round(time.perf_counter() - begin, 1)}
 
 

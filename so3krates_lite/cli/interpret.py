@@ -11,6 +11,7 @@ import numpy as np
 from so3krates_lite.cli.options import (
     add_loading,
     add_model_and_data,
+    bundled_split_of,
     command,
     file_to_write,
     load_data,
@@ -56,7 +57,6 @@ def add_faithfulness(commands) -> None:
 
 
 def _faithfulness(options: argparse.Namespace) -> None:
-    from so3krates_lite.datasets.bundled import split_of_model
     from so3krates_lite.drawing.export import ENDINGS, save_figure
     from so3krates_lite.ensemble import load_potential
     from so3krates_lite.interpret.baselines import ZERO, Baseline
@@ -68,8 +68,7 @@ def _faithfulness(options: argparse.Namespace) -> None:
     potential = load_model(options)
     others = [load_potential(name) for name in options.others]
     frames = load_data(options)
-    whole = options.data if options.part == "all" else ""  # a part asked for by name is no mistake
-    split = split_of_model(options.model, whole, frames, potential.card)
+    split = bundled_split_of(options, potential, frames)
     if split is not None:
         frames = frames[split.test]
     rng = np.random.default_rng(options.seed)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from so3krates_lite.datasets.on_disk import FramesOnDisk
+    from so3krates_lite.datasets.splits import Split
     from so3krates_lite.potential import Potential
     from so3krates_lite.structures.frames import Frames
 
@@ -113,6 +114,17 @@ def add_loading(parser: argparse.ArgumentParser) -> None:
 def load_data(options: argparse.Namespace) -> Frames:
     """Read what the argument ``data`` and the options of :func:`add_loading` name."""
     return load_data_with_structures(options)[0]
+
+
+def bundled_split_of(
+    options: argparse.Namespace, potential: Potential, frames: Frames
+) -> Split | None:
+    """The split of a bundled model, if the frames that were read are those it was trained on."""
+    from so3krates_lite.datasets.bundled import split_of_model
+
+    # a part that was asked for by name is no mistake
+    whole = options.data if options.part == "all" else ""
+    return split_of_model(options.model, whole, frames, potential.card)
 
 
 def first_structure(frames: Frames) -> Atoms:

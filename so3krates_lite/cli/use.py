@@ -11,6 +11,7 @@ from pathlib import Path
 from so3krates_lite.cli.options import (
     add_loading,
     add_model_and_data,
+    bundled_split_of,
     command,
     devices,
     file_to_write,
@@ -51,7 +52,6 @@ def add_evaluate(commands) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from so3krates_lite.datasets.bundled import split_of_model
     from so3krates_lite.datasets.splits import Split
     from so3krates_lite.runtime import files
     from so3krates_lite.training.calibration import calibration, ideal_factor
@@ -71,9 +71,7 @@ def _evaluate(options: argparse.Namespace) -> None:
             split = Split.load(path)
             split.check(frames)
         else:
-            # a part that was asked for by name is no mistake
-            whole = options.data if options.part == "all" else ""
-            split = split_of_model(options.model, whole, frames, potential.card)
+            split = bundled_split_of(options, potential, frames)
     if split is not None:
         part = options.set or "test"
         valid = frames[split.valid] if part == "test" and len(split.valid) else None

@@ -227,10 +227,10 @@ def md17(
 
 def _name_of(molecule: str, architecture: str, labels: str, start: Potential | None) -> str:
     """What a potential is kept as: md17-ethanol, or md17-ethanol-geomatt, -revised, -tuned."""
-    said = ("md17", molecule)
-    said += () if architecture == "so3krates" else (architecture,)
-    said += () if labels == "original" else (labels,)
-    return "-".join((*said, *(() if start is None else ("tuned",))))
+    kinds = (architecture, labels, "" if start is None else "tuned")
+    usual = ("so3krates", "original", "")
+    unusual = [kind for kind, plain in zip(kinds, usual, strict=True) if kind != plain]
+    return "-".join(["md17", molecule, *unusual])
 
 
 def transfer(
