@@ -51,12 +51,16 @@ class Clock:
 
 def seconds_to(rows: list[dict[str, float]]) -> dict[str, float | str]:
     """When a run's validation force error fell below each target, by its metrics."""
-    found: dict[str, float | str] = {}
-    for target in TARGETS:
-        limit = convert(target, "kcal/mol", "eV")
-        when = [row["wall_s"] for row in rows if row["valid_force_mae_eV_A"] <= limit]
-        found[f"s to {target}"] = round(when[0], 1) if when else "-"
-    return found
+    return {
+        f"s to {target}": first_below(rows, convert(target, "kcal/mol", "eV")) for target in TARGETS
+    }
+
+
+def first_below(rows: list[dict[str, float]], limit: float) -> float | str:
+    """Seconds until the validation force error was ``limit`` (eV/Å) or less; "-": never."""
+    when = (row["wall_s"] for row in rows if row["valid_force_mae_eV_A"] <= limit)
+    first = next(when, None)
+    return "-" if first is None else round(first, 1)
 
 
 def training(

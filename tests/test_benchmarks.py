@@ -337,3 +337,18 @@ def test_seconds_to_an_error_are_those_of_the_first_epoch_below_it():
     rows = [{"wall_s": s, "valid_force_mae_eV_A": error * unit} for s, error in course]
     expected = {"s to 0.2": 20.0, "s to 0.147": 30.0, "s to 0.096": "-"}
     assert gpu.seconds_to(rows) == expected
+
+
+def test_time_to_accuracy_sets_the_original_s_best_beside_when_ours_had_it():
+    accuracy = importlib.import_module("benchmarks.time_to_accuracy")
+
+    def course(*pairs):
+        return [{"wall_s": s, "valid_force_mae_eV_A": e} for s, e in pairs]
+
+    theirs = course((60.0, 0.05), (120.0, 0.02), (180.0, 0.03))
+    quick = {"code": "ours", "course": course((10.0, 0.04), (15.0, 0.02))}
+    never = {"code": "ours", "course": course((10.0, 0.04))}
+    lines = accuracy.beside([quick, never], theirs)
+    column = "s to 0.461, the original's best"  # 0.02 eV/Å
+    assert [line[column] for line in lines] == [15.0, "-", 120.0]
+    assert lines[-1]["epochs"] == 3 and lines[-1]["training (min)"] == 3.0

@@ -15,6 +15,7 @@ from so3krates_lite.errors import UserError
 from so3krates_lite.runtime.settings import Compiled
 from so3krates_lite.structures.batching import make_batch
 from so3krates_lite.structures.frames import Frames
+from so3krates_lite.training import TrainConfig
 from so3krates_lite.training.objective import (
     Labelled,
     Weights,
@@ -196,7 +197,13 @@ COINCIDENT = stack(
     frame_of([1], [[0, 0, 0]]),
 )
 CONFIG = small_config()
-WEIGHTS = Weights(energy=0.01, forces=0.99)
+# the last are of no loss that the settings know, but every mean takes part
+WEIGHTS = {
+    "mse": Weights.of(TrainConfig(loss="mse")),
+    "l2mae": Weights.of(TrainConfig(loss="l2mae")),
+    "all": Weights(0.1, 0.4, 0.2, 0.3),
+}
+LENGTHS = TrainConfig(loss="l2mae", energy_weight=0.25, forces_weight=0.5)
 
 
 def labelled(frames: Frames, dtype=np.float64) -> Labelled:
@@ -210,29 +217,32 @@ def labelled(frames: Frames, dtype=np.float64) -> Labelled:
 
 
 @partial(Compiled, once=True)
-def quick_gradient(params: dict, target: Labelled) -> tuple[jax.Array, dict]:
-    """CONFIG and WEIGHTS are the only ones used here; closing over them keeps one compilation."""
-    return loss_and_gradient(params, target, CONFIG, WEIGHTS)
+def quick_gradient(params: dict, target: Labelled, weights: Weights) -> tuple[jax.Array, dict]:
+    """CONFIG is the only one used here; closing over it keeps one compilation."""
+    return loss_and_gradient(params, target, CONFIG, weights)
 
 
-def plain_loss(params: dict, target: Labelled) -> jax.Array:
-    """The weighted mean squared error, written out."""
+@partial(Compiled, once=True)
+@jax.value_and_grad
+def plain_loss(params: dict, target: Labelled, weights: Weights) -> jax.Array:
+    """The weighted mean error, written out, and its gradient."""
     E, F = energy_and_forces(params, target.batch, CONFIG)
     real = (target.batch.numbers > 0) & (target.weight > 0)[:, None]
     real = real.astype(F.dtype)
     square_E = jnp.sum(target.weight * (E - target.energy) ** 2) / jnp.sum(target.weight)
-    real = real.astype(F.dtype)
+    absolute_E = jnp.sum(target.weight * jnp.abs(E - target.energy)) / jnp.sum(target.weight)
     square_F = jnp.sum(real[..., None] * (F - target.forces) ** 2) / (3 * jnp.sum(real))
-    return 0.01 * square_E + 0.99 * square_F
+    length_F = jnp.sum(real * jnp.linalg.norm(F - target.forces, axis=-1)) / jnp.sum(real)
+    means = jnp.stack([square_E, square_F, absolute_E, length_F])
+    return jnp.dot(jnp.stack(weights), means)
 
 
-def test_the_quick_gradient_of_the_loss_is_the_plain_one():
+@pytest.mark.parametrize("loss", WEIGHTS)
+def test_the_quick_gradient_of_the_loss_is_the_plain_one(loss):
     with jax.enable_x64(True):
         params, target = small_potential(CONFIG).params, labelled(FRAMES)
-        value, gradient = quick_gradient(params, target)
-        expected_value, expected = Compiled(jax.value_and_grad(plain_loss), once=True)(
-            params, target
-        )
+        value, gradient = quick_gradient(params, target, WEIGHTS[loss])
+        expected_value, expected = plain_loss(params, target, WEIGHTS[loss])
         value, gradient, expected_value, expected = jax.device_get(
             (value, gradient, expected_value, expected)
         )
@@ -245,9 +255,21 @@ def test_the_quick_gradient_of_the_loss_is_the_plain_one():
 
 def test_coincident_atoms_leave_the_gradient_of_the_loss_finite():
     with jax.enable_x64(True):
-        value, gradient = quick_gradient(small_potential(CONFIG).params, labelled(COINCIDENT))
+        params, target = small_potential(CONFIG).params, labelled(COINCIDENT)
+        value, gradient = quick_gradient(params, target, WEIGHTS["all"])
     assert np.isfinite(value)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
+def test_forces_without_an_error_have_no_slope():
+    with jax.enable_x64(True):
+        target = labelled(FRAMES)
+
+        def loss(forces):
+            return loss_of(errors(target.energy, forces, target), WEIGHTS["all"])
+
+        slope = jax.grad(loss)(target.forces)
+    np.testing.assert_array_equal(slope, np.zeros_like(slope))
 
 
 def test_padding_and_fillers_do_not_count_in_the_errors():
@@ -255,12 +277,15 @@ def test_padding_and_fillers_do_not_count_in_the_errors():
     with jax.enable_x64(True):
         sums = errors(target.energy + 2.0, target.forces - 0.5, target)
         loss = float(loss_of(sums, Weights(1.0, 2.0)))
+        of_lengths = float(loss_of(sums, Weights.of(LENGTHS)))
     assert float(sums.graphs) == 2 and float(sums.components) == 3 * (5 + 3)
     assert float(sums.energy_square) == pytest.approx(2 * 4.0)
     assert float(sums.energy_absolute) == pytest.approx(2 * 2.0)
     assert float(sums.forces_square) == pytest.approx(24 * 0.25)
     assert float(sums.forces_absolute) == pytest.approx(24 * 0.5)
+    assert float(sums.forces_length) == pytest.approx((5 + 3) * 0.75**0.5)
     assert loss == pytest.approx(4.0 + 2 * 0.25)
+    assert of_lengths == pytest.approx(0.25 * 2.0 + 0.5 * 0.75**0.5)
 
 
 @pytest.mark.parametrize("variant", ["paper", "v0.3"])

@@ -96,9 +96,9 @@ def add_experiment(commands) -> None:
         required=True,
         metavar=("SETTING", "VALUE"),
         help="a setting and its values; of training: optimiser, learning-rate, schedule, epochs, "
-        "batch-size, momentum, weight-decay, clip-norm, ema-decay, energy-weight, forces-weight, "
-        "energy-scale; of the network: variant, features, layers, heads, degrees, cutoff, "
-        "radial-functions, spherical-radius",
+        "batch-size, momentum, weight-decay, clip-norm, ema-decay, loss, energy-weight, "
+        "forces-weight, energy-scale; of the network: variant, features, layers, heads, degrees, "
+        "cutoff, radial-functions, spherical-radius",
     )
     recipes.add_argument("--seeds", type=seed_number, nargs="+", default=[0], help="[0]")
     recipes.add_argument("--train", type=positive, default=500, help="training frames [500]")

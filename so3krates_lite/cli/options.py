@@ -124,7 +124,12 @@ def bundled_split_of(
 
     # a part that was asked for by name is no mistake
     whole = options.data if options.part == "all" else ""
-    return split_of_model(options.model, whole, frames, potential.card)
+    try:
+        return split_of_model(options.model, whole, frames, potential.card)
+    except UserError as error:
+        if "split" not in options:
+            raise
+        raise UserError(f"{error} Or: --split gives another split, --set all takes all.") from None
 
 
 def first_structure(frames: Frames) -> Atoms:

@@ -37,7 +37,7 @@ MODEL_OPTIONS = (*SO3KRATES_OPTIONS, *GEOMATT_OPTIONS)
 TRAIN_OPTIONS = (
     *("epochs", "max_minutes", "batch_size", "optimiser", "learning_rate", "schedule"),
     *("weight_decay", "momentum", "clip_norm"),
-    *("ema_decay", "energy_weight", "forces_weight", "energy_shift", "energy_scale"),
+    *("ema_decay", "loss", "energy_weight", "forces_weight", "energy_shift", "energy_scale"),
     *("train_only", "refit_shift", "stop_patience"),
     *("members", "seed", "precision"),
 )

@@ -39,8 +39,7 @@ def bundled_split(name: str, frames: Frames | None = None, fingerprint: str | No
             raise UserError(
                 f"{name} was trained on other frames than the {len(frames)} that are here under "
                 f"that name, so its split is not theirs (other labels, or not all of the set?): "
-                f"name the frames to judge by as a file, give their split by --split, or take "
-                f"all by --set all."
+                f"name the frames to judge by as a file."
             )
     return split
 

@@ -72,7 +72,7 @@ class Split:
         if top >= len(frames):
             raise UserError(
                 f"the split names frame {top}, but there are only {len(frames)} frames: it belongs "
-                f"to other data, or to more of it"
+                f"to other data, or to more of it."
             )
 
     def fingerprint(self, frames: Frames | FramesOnDisk) -> str:

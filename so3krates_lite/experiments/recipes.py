@@ -60,6 +60,7 @@ OF_TRAINING: dict[str, tuple[Callable[[str], Any], str]] = {
     "weight_decay": NUMBER,
     "clip_norm": NUMBER,
     "ema_decay": NUMBER,
+    "loss": WORD,
     "energy_weight": NUMBER,
     "forces_weight": NUMBER,
     "energy_scale": WORD,

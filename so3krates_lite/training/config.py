@@ -18,6 +18,7 @@ FEATURES_IN_ALL = 240
 
 Optimiser = Literal["muon", "adam"]
 Schedule = Literal["plateau", "cosine", "exponential", "constant"]
+Loss = Literal["mse", "l2mae"]
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,11 @@ class TrainConfig:
         momentum: share that Muon's running mean of gradients keeps of itself in each step
         clip_norm: largest global norm of a gradient
         ema_decay: of the running mean of the weights that is validated and kept; 0: none
-        energy_weight: weight of the energies' mean squared error, in eV^2 divided by the square
-            of the energy scale
-        forces_weight: of the forces', in (eV/Å)^2 divided likewise
+        loss: "mse", of squared errors (the paper's), or "l2mae": of absolute errors of energies and
+            of the lengths of the errors of forces, which large errors pull at no harder than small
+        energy_weight: weight of the energies' mean error in the loss; errors are in eV divided by
+            the energy scale
+        forces_weight: of the forces', in eV/Å divided likewise
         energy_shift: fit one energy per "element" or one per "atom" to the training energies, take
             those of the "isolated" atoms among the frames, which are then no data, or "none"
         energy_scale: eV per unit of network output: "forces" (standard deviation of the training
@@ -72,6 +75,7 @@ class TrainConfig:
     momentum: float = 0.95
     clip_norm: float = 1.0
     ema_decay: float = 0.999
+    loss: Loss = "mse"
     energy_weight: float = 0.01
     forces_weight: float = 0.99
     energy_shift: Literal["element", "atom", "isolated", "none"] = "element"
@@ -120,6 +124,7 @@ class TrainConfig:
         )
         choices = {
             "schedule": ("plateau", "cosine", "exponential", "constant"),
+            "loss": ("mse", "l2mae"),
             "energy_shift": ("element", "atom", "isolated", "none"),
             "energy_scale": ("forces", "energies", "none"),
         }

@@ -86,13 +86,12 @@ class Hyper(struct.PyTreeNode):
 
     @classmethod
     def of(cls, settings: TrainConfig) -> Hyper:
-        weights = Weights(settings.energy_weight, settings.forces_weight)
         return cls(
             settings.clip_norm,
             settings.weight_decay,
             settings.momentum,
             settings.ema_decay,
-            weights,
+            Weights.of(settings),
         )
 
 

@@ -59,7 +59,9 @@ def orthogonalised(
         # between the three products a single operation: a quarter less to compile
         return (a * one + b * gram + c * (gram @ gram)) @ x
 
-    length = jnp.sqrt(jnp.sum(x**2, axis=(1, 2), keepdims=True))
+    # by a product, which is half of what a sum over both axes is to compile
+    flat = x.reshape(x.shape[0], -1)
+    length = jnp.sqrt(jnp.einsum("mi,mi->m", flat, flat))[:, None, None]
     return jax.lax.fori_loop(0, ITERATIONS, iteration, x / (length + EPSILON))
 
 
@@ -104,10 +106,11 @@ def scale_by_muon(
             # a matrix of orthogonal rows has entries of this size
             scale = RMS * math.sqrt(max(shape[1:]))
             direction = scale * orthogonalised(ahead[begin:end].reshape(shape))
-            directions.append(direction.reshape(-1) + weight_decay * params[begin:end])
+            directions.append(direction.reshape(-1))
             begin = end
+        directions.append(jnp.zeros_like(slope[begin:]))
+        step = jnp.concatenate(directions) + weight_decay * params[:size]
         rest, adam_state = adam.update(rest, state.adam)
-        directions += [jnp.zeros_like(slope[begin:]), ADAM_SHARE * rest]
-        return jnp.concatenate(directions), MuonState(count, mean, adam_state)
+        return jnp.concatenate([step, ADAM_SHARE * rest]), MuonState(count, mean, adam_state)
 
     return optax.GradientTransformation(init, update)

@@ -1,8 +1,8 @@
 """The loss, and its gradient without differentiating twice in reverse.
 
-The loss is a weighted mean squared error of energies and forces. Forces are themselves a
-derivative, so the plain gradient is reverse over reverse. The same gradient, exactly, comes
-cheaper: with residuals r_E = dL/dE and r_F = dL/dF held fixed,
+The loss is a weighted mean error of energies and forces. Forces are themselves a derivative, so the
+plain gradient is reverse over reverse. The same gradient, exactly, comes cheaper: with residuals
+r_E = dL/dE and r_F = dL/dF held fixed,
 
     dL/dtheta = d/dtheta [ r_E . E(R) - d/de E(R + e r_F) at e = 0 ],
 
@@ -24,6 +24,7 @@ from so3krates_lite.config import ModelConfig
 from so3krates_lite.energies import energy, energy_and_forces
 from so3krates_lite.passes import collect_for_forward, pass_index, structures_per_pass
 from so3krates_lite.structures.graph import Batch
+from so3krates_lite.training.config import TrainConfig
 
 
 @struct.dataclass
@@ -51,13 +52,24 @@ class Errors(NamedTuple):
     energy_absolute: Scalar
     forces_square: Scalar
     forces_absolute: Scalar
+    forces_length: Scalar
     graphs: Scalar
     components: Scalar
 
 
 class Weights(NamedTuple):
+    """What each mean counts in the loss: squared errors, absolute ones, lengths of force errors."""
+
     energy: Scalar
     forces: Scalar
+    energy_absolute: Scalar = 0.0
+    forces_length: Scalar = 0.0
+
+    @classmethod
+    def of(cls, settings: TrainConfig) -> Weights:
+        """Those of a loss: of squares ("mse") or of lengths ("l2mae")."""
+        both = settings.energy_weight, settings.forces_weight
+        return cls(*both) if settings.loss == "mse" else cls(0.0, 0.0, *both)
 
 
 def errors(
@@ -65,16 +77,20 @@ def errors(
     predicted_forces: Float[AnyArray, "graphs atoms 3"],
     target: Labelled,
 ) -> Errors:
-    """Sums of squared and absolute errors; padding counts nowhere."""
+    """Sums of squared and absolute errors, and of lengths; padding counts nowhere."""
     counted = target.weight > 0
     real = (target.batch.atom_mask & counted[:, None])[..., None]
     energy_error = jnp.where(counted, predicted_energy - target.energy, 0)
     forces_error = jnp.where(real, predicted_forces - target.forces, 0)
+    square = jnp.sum(forces_error**2, axis=-1)
+    # without a slope where the error is zero, as in padding, instead of one that is not a number
+    length = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
     return Errors(
         jnp.sum(energy_error**2),
         jnp.sum(jnp.abs(energy_error)),
-        jnp.sum(forces_error**2),
+        jnp.sum(square),
         jnp.sum(jnp.abs(forces_error)),
+        jnp.sum(length),
         *numbers_of(target),
     )
 
@@ -86,10 +102,14 @@ def numbers_of(target: Labelled) -> tuple[Float[Array, ""], Float[Array, ""]]:
 
 
 def loss_of(sums: Errors, weights: Weights) -> Scalar:
-    """weights.energy MSE(E) + weights.forces MSE(F), means over structures and real components."""
+    """Weighted means: of energies over structures, of squared force errors over real components, of
+    their lengths over real atoms.
+    """
     return (
         weights.energy * sums.energy_square / sums.graphs
         + weights.forces * sums.forces_square / sums.components
+        + weights.energy_absolute * sums.energy_absolute / sums.graphs
+        + weights.forces_length * sums.forces_length / (sums.components / 3)
     )
 
 

@@ -118,8 +118,12 @@ def test_evaluate_knows_the_frames_of_a_bundled_model_under_any_name(capsys, tmp
     assert json.loads(report.read_text())["frames"] == 200
     status, _, told = run(*asked, "--limit", "12", capsys=capsys)  # most of them it was trained on
     assert status == 2 and "there are only 12 frames: it belongs to other data" in told
+    assert "--set all" in told
     assert run(*asked, "--limit", "12", "--set", "all", capsys=capsys)[0] == 0
     assert json.loads(report.read_text())["frames"] == 12
+    # a command without these options does not advise them
+    status, _, told = run("faithfulness", *asked[1:3], "--limit", "12", capsys=capsys)
+    assert status == 2 and "there are only 12 frames" in told and "--set" not in told
 
 
 @pytest.mark.parametrize("ending", ["extxyz", "npz"])

@@ -542,6 +542,7 @@ def test_split_of_other_data_is_refused(frames):
         {"momentum": 1.0},
         {"momentum": -0.1},
         {"schedule": "steep"},
+        {"loss": "l1"},
         {"precision": "float16"},
         {"optimiser": "sgd"},
         {"optimiser": None},

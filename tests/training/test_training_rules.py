@@ -97,11 +97,13 @@ def by_hand(settings: TrainConfig, rates: list[float]) -> tuple[list[np.ndarray]
 
     def loss(params):
         found_E, found_F = energy_and_forces(params, batch, MODEL)
-        squares = sum(((found_F - F)[k, :n] ** 2).sum() for k, n in enumerate(sizes))
-        mean_E = ((found_E - E) ** 2).mean()
-        return settings.energy_weight * mean_E + settings.forces_weight * squares / (
-            3 * sizes.sum()
-        )
+        missed = jnp.concatenate([(found_F - F)[k, :n] for k, n in enumerate(sizes)])
+        if settings.loss == "mse":
+            mean_E, mean_F = ((found_E - E) ** 2).mean(), (missed**2).mean()
+        else:
+            mean_E = jnp.abs(found_E - E).mean()
+            mean_F = jnp.linalg.norm(missed, axis=-1).mean()
+        return settings.energy_weight * mean_E + settings.forces_weight * mean_F
 
     with jax.enable_x64(True):
         params = jax.tree.map(jnp.asarray, Potential.random(MODEL, 7, "float64").params)
@@ -123,10 +125,12 @@ def by_hand(settings: TrainConfig, rates: list[float]) -> tuple[list[np.ndarray]
     return means, losses
 
 
-def test_a_run_is_what_its_settings_say():
+@pytest.mark.parametrize("loss", ["mse", "l2mae"])
+def test_a_run_is_what_its_settings_say(loss):
     """Energy zero and scale, loss, clipping, Adam, schedule and running mean, all at once."""
     chosen = {"epochs": 4, "schedule": "cosine", "learning_rate": 3e-3, "ema_decay": 0.15}
     chosen |= {"clip_norm": 0.5, "seed": 7, "energy_weight": 0.3, "forces_weight": 0.6}
+    chosen["loss"] = loss
     result = run(**chosen)
     assert result.potential.dtype == np.float64  # as is asked for
     rates = [cosine(step, 4, 3e-3) for step in range(4)]
