@@ -83,7 +83,7 @@ def test_the_straightforward_version_trains_by_the_same_gradient():
     rng = np.random.default_rng(0)
     energy, forces = rng.normal(size=len(batch)), rng.normal(size=batch.displacement.shape)
     labelled = Labelled(batch, energy, forces, np.ones(len(batch)))
-    weights = Weights(settings.energy_weight, settings.forces_weight)
+    weights = Weights.of(settings)
     plain = partial(straightforward.loss, config=config, settings=settings)
     with jax.enable_x64(True):
         clever = jax.jit(loss_and_gradient, static_argnames="config")

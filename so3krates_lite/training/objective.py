@@ -23,6 +23,7 @@ from so3krates_lite.arrays import AnyArray, Scalar
 from so3krates_lite.config import ModelConfig
 from so3krates_lite.energies import energy, energy_and_forces
 from so3krates_lite.passes import collect_for_forward, pass_index, structures_per_pass
+from so3krates_lite.safe import safe_norm
 from so3krates_lite.structures.graph import Batch
 from so3krates_lite.training.config import TrainConfig
 
@@ -82,15 +83,12 @@ def errors(
     real = (target.batch.atom_mask & counted[:, None])[..., None]
     energy_error = jnp.where(counted, predicted_energy - target.energy, 0)
     forces_error = jnp.where(real, predicted_forces - target.forces, 0)
-    square = jnp.sum(forces_error**2, axis=-1)
-    # without a slope where the error is zero, as in padding, instead of one that is not a number
-    length = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
     return Errors(
         jnp.sum(energy_error**2),
         jnp.sum(jnp.abs(energy_error)),
-        jnp.sum(square),
+        jnp.sum(forces_error**2),
         jnp.sum(jnp.abs(forces_error)),
-        jnp.sum(length),
+        jnp.sum(safe_norm(forces_error)),
         *numbers_of(target),
     )
 
