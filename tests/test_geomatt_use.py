@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -286,6 +287,17 @@ def test_a_row_tells_what_was_trained_and_has_every_column(molecules, tmp_path):
     assert "NequIP force MAE" in format_table(rows)
 
 
+def test_revised_labels_stand_beside_the_numbers_for_as_many_frames():
+    """2.1, 2.8 and 2.1 meV/Å from 950 frames, 32.6 and 40.2 from 50, in kcal/mol/Å."""
+    assert md17.peers_of("revised", 50) == {
+        "MACE": {"ethanol": 0.752},
+        "NequIP": {"ethanol": 0.927},
+    }
+    of_all = {name: of["ethanol"] for name, of in md17.peers_of("revised", 950).items()}
+    assert of_all == {"MACE": 0.048, "NequIP": 0.065, "Allegro": 0.048}
+    assert md17.peers_of("revised", 200) == {}  # and not those for another number
+
+
 def test_a_transfer_trains_the_head_alone(molecules, trained, tmp_path):
     asked = {"n_train": 32, "n_valid": 8, "settings": SETTINGS, "progress": Silent()}
     frozen, scratch = md17.transfer(
@@ -318,3 +330,12 @@ def test_commands_refuse_another_model_s_settings(tmp_path, capsys):
     transfer = ["experiment", "geomatt-transfer", "benzene", "--folder", folder]
     assert main([*transfer, "--source", "ethanol-gfn2", "--source-name", "x"]) == 2
     assert "a model of so3krates" in capsys.readouterr().err
+
+
+def test_a_row_s_recipe_with_other_settings(tmp_path, monkeypatch):
+    asked, made = [], SimpleNamespace(row=lambda: {"molecule": "ethanol"})
+    monkeypatch.setattr(md17, "md17", lambda **options: asked.append(options) or [made])
+    row = ["experiment", "md17", "ethanol", "--folder", str(tmp_path / "run")]
+    assert main([*row, "--loss", "l2mae", "--epochs", "3"]) == 0
+    usual, settings = md17.RECIPES["so3krates"].settings, asked[0]["recipe"].settings
+    assert usual.loss == "mse" and settings == replace(usual, loss="l2mae", epochs=3)

@@ -202,6 +202,7 @@ def _add_molecules(parser: argparse.ArgumentParser, folder: str) -> None:
     parser.add_argument("--epochs", type=positive, help="passes over the training frames")
     parser.add_argument("--batch-size", type=positive, help="structures per step")
     parser.add_argument("--learning-rate", type=above_zero, help="at its highest")
+    parser.add_argument("--loss", metavar="NAME", help="mse or l2mae, as for train")
     parser.add_argument("--train", type=positive, default=950, help="training frames [950]")
     parser.add_argument("--valid", type=positive, default=50, help="validation frames [50]")
 
@@ -222,7 +223,7 @@ def _show(results: list, path) -> None:
 
 
 def _settings(options: argparse.Namespace, settings):
-    names = ("epochs", "batch_size", "learning_rate")
+    names = ("epochs", "batch_size", "learning_rate", "loss")
     given = {name: getattr(options, name, None) for name in names}
     return replace(settings, **{name: value for name, value in given.items() if value is not None})
 

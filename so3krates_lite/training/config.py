@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from so3krates_lite.config import ModelConfig, So3kratesConfig, known_fields
 from so3krates_lite.errors import is_whole, require
@@ -19,6 +19,8 @@ FEATURES_IN_ALL = 240
 Optimiser = Literal["muon", "adam"]
 Schedule = Literal["plateau", "cosine", "exponential", "constant"]
 Loss = Literal["mse", "l2mae"]
+EnergyShift = Literal["element", "atom", "isolated", "none"]
+EnergyScale = Literal["forces", "energies", "none"]
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,8 @@ class TrainConfig:
     loss: Loss = "mse"
     energy_weight: float = 0.01
     forces_weight: float = 0.99
-    energy_shift: Literal["element", "atom", "isolated", "none"] = "element"
-    energy_scale: Literal["forces", "energies", "none"] = "forces"
+    energy_shift: EnergyShift = "element"
+    energy_scale: EnergyScale = "forces"
     train_only: tuple[str, ...] = ()
     refit_shift: bool = False
     stop_patience: int = 0
@@ -89,8 +91,6 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         precision_of(self.precision)
-        known = tuple(RATES)
-        require(self.optimiser in known, "optimiser", self.optimiser, f"one of {known}")
         for name in ("epochs", "batch_size", "plateau_patience", "members"):
             value = getattr(self, name)
             require(is_whole(value, least=1), name, value, "a whole number above 0")
@@ -123,12 +123,14 @@ class TrainConfig:
             "at least one weight above 0",
         )
         choices = {
-            "schedule": ("plateau", "cosine", "exponential", "constant"),
-            "loss": ("mse", "l2mae"),
-            "energy_shift": ("element", "atom", "isolated", "none"),
-            "energy_scale": ("forces", "energies", "none"),
+            "optimiser": Optimiser,
+            "schedule": Schedule,
+            "loss": Loss,
+            "energy_shift": EnergyShift,
+            "energy_scale": EnergyScale,
         }
-        for name, allowed in choices.items():
+        for name, kind in choices.items():
+            allowed = get_args(kind)
             require(getattr(self, name) in allowed, name, getattr(self, name), f"one of {allowed}")
 
         object.__setattr__(self, "train_only", tuple(self.train_only))

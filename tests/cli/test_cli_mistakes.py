@@ -139,6 +139,10 @@ ARGUMENTS = {
     ),
     "no experiment": (["experiment"], "EXPERIMENT"),
     "unknown experiment": (["experiment", "water"], "water"),
+    "unknown loss": (
+        ["experiment", "md17", "ethanol", "--loss", "huber", "--folder", "f"],
+        "('mse', 'l2mae')",
+    ),
     "no carbons": (["experiment", "cumulenes", "--carbons", "0"], "--carbons"),
     "length of chain that is not there": (
         ["experiment", "cumulenes", "--carbons", "16", "--folder", "f"],
